@@ -1,0 +1,1 @@
+"""Borders: settings, Debezium, the journal, Kafka, PostgreSQL, the local stack."""

@@ -1,0 +1,147 @@
+"""Every setting, with its default and its bounds.
+
+Read from the environment (``DELTAFOLIO_POSTGRES__DSN=…``), else from the file
+``settings.json`` that ``deltafolio up`` leaves in the state directory, else the
+default. Secrets never appear in ``repr``.
+"""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,180}$")]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PostgresSettings(_Group):
+    """The system of record, and where the sink writes."""
+
+    dsn: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/deltafolio")
+    capture_user: str = "deltafolio_capture"
+    capture_password: SecretStr = SecretStr("")
+    slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "deltafolio"
+    publication: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "deltafolio"
+    source_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "public"
+
+
+class KafkaSettings(_Group):
+    """The brokers."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    replication: int = Field(1, ge=1, le=5)
+
+
+class ConnectSettings(_Group):
+    """Kafka Connect's REST interface and the connector's name."""
+
+    url: str = "http://127.0.0.1:8083"
+    connector: Name = "deltafolio"
+
+
+class TopicSettings(_Group):
+    """Names of the topics and the number of partitions, fixed at creation."""
+
+    partitions: int = Field(8, ge=1, le=64)
+    cdc_prefix: Name = "cdc"
+    market: Name = "journal.market"
+    portfolios: Name = "journal.portfolios"
+    deadletters: Name = "deadletters"
+    held: Name = "intake.held"
+    market_checkpoint: Name = "state.market"
+    snapshots: Name = "results.snapshots"
+    positions: Name = "results.positions"
+    risk: Name = "results.risk"
+
+
+class CalendarSettings(_Group):
+    """The exchange whose sessions count, and the calendar's fixed bounds."""
+
+    name: str = "XNYS"
+    start: date = date(1990, 1, 1)
+    end: date = date(2035, 12, 31)
+
+
+class IntakeSettings(_Group):
+    """How intake batches."""
+
+    coalesce_ms: int = Field(5, ge=0, le=1000)
+    transaction_wait_ms: int = Field(1000, ge=0, le=60000)
+    rows_per_record: int = Field(1000, ge=1, le=10000)
+
+
+class WorkerSettings(_Group):
+    """How a worker publishes and checkpoints."""
+
+    app_id: Name = "deltafolio"
+    flush_ms: int = Field(2, ge=0, le=1000)
+    conflate_ms: int = Field(500, ge=0, le=1000)
+    checkpoint_s: float = Field(5.0, gt=0, le=600)
+    session_timeout_s: float = Field(6.0, ge=1, le=60)
+    web_port: int = Field(0, ge=0, le=65535)
+
+
+class Settings(BaseSettings):
+    """All settings. ``Settings.load(home)`` is the usual way in."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DELTAFOLIO_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+    )
+
+    home: Path = Path(".deltafolio")
+    postgres: PostgresSettings = PostgresSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    connect: ConnectSettings = ConnectSettings()
+    topics: TopicSettings = TopicSettings()
+    calendar: CalendarSettings = CalendarSettings()
+    intake: IntakeSettings = IntakeSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over what is passed (the state directory's file)."""
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, home: Path | None = None) -> "Settings":
+        """Settings of a state directory (default: ``DELTAFOLIO_HOME``, else
+        ``.deltafolio``)."""
+        base = cls() if home is None else cls(home=home)
+        where = base.home if home is None else home
+        file = where / "settings.json"
+        stored: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return cls(**{**stored, "home": where})
+
+    def cdc_topic(self, table: str) -> str:
+        """Topic of a captured table."""
+        return f"{self.topics.cdc_prefix}.{self.postgres.source_schema}.{table}"
+
+    @property
+    def transaction_topic(self) -> str:
+        """Topic of Debezium's transaction boundaries."""
+        return f"{self.topics.cdc_prefix}.transaction"

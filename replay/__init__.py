@@ -1,0 +1,1 @@
+"""Historical sessions fed again: for backfills, proofs and questions."""

@@ -1,0 +1,1 @@
+"""The running system: intake, the Faust worker, the publisher, the sink."""
