@@ -1,0 +1,260 @@
+"""The embedded stack: PostgreSQL, Kafka and Kafka Connect as one thing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+from typing import Literal
+
+from connectors.stack import jars
+from connectors.stack.errors import ServiceError
+from connectors.stack.layout import (
+    LOOPBACK,
+    Layout,
+    choose_ports,
+    default_home,
+    locked,
+    read_ports,
+)
+from connectors.stack.process import (
+    POLL,
+    Identity,
+    find_marked,
+    is_alive,
+    read_identity,
+    spawn,
+    stop,
+    tail,
+    write_identity,
+)
+from connectors.stack.services import Broker, Connect, Context, Postgres, Service
+from connectors.stack.settings import Timeouts
+
+ServiceName = Literal["postgres", "broker", "connect"]
+Progress = Callable[[str], None]
+
+KINDS: dict[str, type[Service]] = {
+    "postgres": Postgres,
+    "broker": Broker,
+    "connect": Connect,
+}
+"""In the order of starting; stopping goes the other way."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackInfo:
+    """Where the running stack is reached.
+
+    Attributes
+    ----------
+    dsn
+        PostgreSQL, as its superuser, with the password.
+    bootstrap
+        Kafka, ``host:port``.
+    connect_url
+        Kafka Connect's REST interface.
+    home
+        State directory.
+    """
+
+    dsn: str
+    bootstrap: str
+    connect_url: str
+    home: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service: whether it runs, whether it answers, and where."""
+
+    name: str
+    running: bool
+    healthy: bool
+    pid: int | None
+    port: int | None
+    log: Path
+
+
+class Stack:
+    """The services under one state directory.
+
+    Parameters
+    ----------
+    home
+        State directory; by default ``DELTAFOLIO_HOME`` or ``.deltafolio``.
+    timeouts
+        How long a service may take to start and to stop.
+
+    Notes
+    -----
+    Two stacks with two directories do not meet: each has its own ports, data and
+    logs. All of it listens on loopback only. The processes outlive this object.
+    """
+
+    def __init__(
+        self, home: Path | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self.layout = Layout.at(home or default_home())
+        self.timeouts = timeouts or Timeouts()
+
+    # --- whole stack ---
+
+    def up(self, progress: Progress | None = None) -> StackInfo:
+        """Start what does not run; a stack that is up is left as it is.
+
+        Raises
+        ------
+        StackError
+            If jars cannot be fetched or a service does not become healthy in time.
+            What was started stays for a look at it; the next `up` cleans up.
+        """
+        say = progress or (lambda _: None)
+        with locked(self.layout):
+            sick = [name for name in KINDS if not self._is_well(name)]
+            if sick:
+                self._start(sick, say)
+            return self._info()
+
+    def down(self, *, purge: bool = False) -> None:
+        """Stop the services; with `purge` remove their data, logs and ports too."""
+        if not self.layout.home.exists():
+            return
+        with locked(self.layout):
+            for name in reversed(KINDS):
+                self._stop(name)
+            if purge:
+                self.layout.purge()
+                (self.layout.home / "lock").unlink(missing_ok=True)
+        if purge:
+            # A second `up` may have made it anew by now.
+            with contextlib.suppress(OSError):
+                self.layout.home.rmdir()
+
+    def status(self) -> list[ServiceStatus]:
+        """Look at each service."""
+        ports = read_ports(self.layout)
+        found = []
+        for name in KINDS:
+            identity = read_identity(self.layout.pid(name))
+            healthy = identity is not None and self._is_well(name)
+            found.append(
+                ServiceStatus(
+                    name=name,
+                    running=identity is not None,
+                    healthy=healthy,
+                    pid=identity.pid if identity else None,
+                    port=ports.get(name),
+                    log=self.layout.log(name),
+                )
+            )
+        return found
+
+    def info(self) -> StackInfo | None:
+        """Where the stack is reached; None unless all of it is up."""
+        return self._info() if all(map(self._is_well, KINDS)) else None
+
+    # --- one service, for tests of faults ---
+
+    def kill(self, name: ServiceName) -> None:
+        """Kill a service at once, as a crash would (PostgreSQL with its children)."""
+        identity = read_identity(self.layout.pid(name))
+        if identity:
+            stop(identity, SIGKILL, self.timeouts.stop)
+
+    def stop_service(self, name: ServiceName) -> None:
+        """Stop one service in good order."""
+        with locked(self.layout):
+            self._stop(name)
+
+    def start_service(
+        self, name: ServiceName, progress: Progress | None = None
+    ) -> None:
+        """Start one service and wait until it is healthy."""
+        with locked(self.layout):
+            if not self._is_well(name):
+                self._start([name], progress or (lambda _: None))
+
+    # --- inside, with the lock held ---
+
+    def _context(self, ports: dict[str, int]) -> Context:
+        locked_jars = jars.read_lock()
+        return Context(
+            self.layout, ports, {jar: jars.jar_path(jar) for jar in locked_jars}
+        )
+
+    def _service(self, name: str) -> Service:
+        return KINDS[name](self._context(read_ports(self.layout)))
+
+    def _is_well(self, name: str) -> bool:
+        if name not in read_ports(self.layout):
+            return False
+        running = read_identity(self.layout.pid(name)) is not None
+        return running and self._service(name).is_healthy()
+
+    def _info(self) -> StackInfo:
+        context = self._context(read_ports(self.layout))
+        return StackInfo(
+            dsn=Postgres(context).dsn,
+            bootstrap=f"{LOOPBACK}:{context.ports['broker']}",
+            connect_url=Connect(context).url,
+            home=self.layout.home,
+        )
+
+    def _start(self, names: list[str], say: Progress) -> None:
+        """Start services: what was left of them is stopped first."""
+        jars.fetch(jars.read_lock(), say)
+        for name in reversed(names):
+            self._stop(name)
+        self._choose_ports(names)
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: self._start_one(name, say), names))
+
+    def _choose_ports(self, names: list[str]) -> None:
+        """Ports of services that stay must stay: they are known by them."""
+        stay = set(KINDS) - set(names)
+        if "broker" in stay:
+            stay.add("controller")
+        choose_ports(self.layout, frozenset(stay))
+
+    def _start_one(self, name: str, say: Progress) -> None:
+        began = time.monotonic()
+        service = self._service(name)
+        (self.layout.home / name).mkdir(exist_ok=True)
+        service.prepare()
+        command = service.command()
+        identity = spawn(command, self.layout.log(name), self.layout.home / name)
+        write_identity(self.layout.pid(name), identity)
+        self._await_healthy(service, identity)
+        say(f"{name} is up after {time.monotonic() - began:.1f} s")
+
+    def _await_healthy(self, service: Service, identity: Identity) -> None:
+        limit = time.monotonic() + self.timeouts.start
+        log = self.layout.log(service.name)
+        while not service.is_healthy():
+            if not is_alive(identity):
+                why = "ended while it started"
+                raise ServiceError(service.name, why, log, tail(log))
+            if time.monotonic() > limit:
+                why = f"not healthy after {self.timeouts.start:g} s"
+                raise ServiceError(service.name, why, log, tail(log))
+            time.sleep(POLL)
+
+    def _stop(self, name: str) -> None:
+        """Stop a service by its pid file, and what runs without one."""
+        service = self._service_unported(name)
+        found = {read_identity(self.layout.pid(name)), *find_marked(service.marker)}
+        for identity in filter(None, found):
+            stop(identity, service.stop_signal, self.timeouts.stop)
+        self.layout.pid(name).unlink(missing_ok=True)
+
+    def _service_unported(self, name: str) -> Service:
+        """A service of which only the name and place are needed."""
+        return KINDS[name](Context(self.layout, {}, {}))
+
+
+__all__ = ["ServiceName", "ServiceStatus", "Stack", "StackInfo"]
