@@ -20,7 +20,7 @@ OPTION_TYPES = frozenset({"LC", "LP", "SC", "SP"})
 CLASSES = frozenset({"PUBLIC", "OPTIONS", "PRIVATE"})
 
 
-class Portfolio(Struct, frozen=True, array_like=True, tag=1, gc=False):
+class Portfolio(Struct, frozen=True, array_like=True, tag=1, tag_field="t", gc=False):
     """A row of ``portfolios``."""
 
     id: int
@@ -29,7 +29,7 @@ class Portfolio(Struct, frozen=True, array_like=True, tag=1, gc=False):
     inception: int | None
 
 
-class Lot(Struct, frozen=True, array_like=True, tag=2, gc=False):
+class Lot(Struct, frozen=True, array_like=True, tag=2, tag_field="t", gc=False):
     """A row of ``positions``: signed quantity, what is left after its events."""
 
     id: int
@@ -48,7 +48,7 @@ class Lot(Struct, frozen=True, array_like=True, tag=2, gc=False):
     last_price: int | None
 
 
-class Flow(Struct, frozen=True, array_like=True, tag=3, gc=False):
+class Flow(Struct, frozen=True, array_like=True, tag=3, tag_field="t", gc=False):
     """A row of ``equity_changes``; ``amount`` is signed: withdrawals negative."""
 
     id: int
@@ -57,7 +57,7 @@ class Flow(Struct, frozen=True, array_like=True, tag=3, gc=False):
     date: int
 
 
-class Event(Struct, frozen=True, array_like=True, tag=4, gc=False):
+class Event(Struct, frozen=True, array_like=True, tag=4, tag_field="t", gc=False):
     """A row of ``position_realized_events``; ``closed`` is |quantity_closed|."""
 
     id: int
@@ -69,7 +69,7 @@ class Event(Struct, frozen=True, array_like=True, tag=4, gc=False):
     realized: int | None
 
 
-class Price(Struct, frozen=True, array_like=True, tag=5, gc=False):
+class Price(Struct, frozen=True, array_like=True, tag=5, tag_field="t", gc=False):
     """A row of ``market_data_cache``: close in 1e-6, adj_close a double."""
 
     symbol: str
@@ -78,7 +78,7 @@ class Price(Struct, frozen=True, array_like=True, tag=5, gc=False):
     adj_close: float | None
 
 
-class Profile(Struct, frozen=True, array_like=True, tag=6, gc=False):
+class Profile(Struct, frozen=True, array_like=True, tag=6, tag_field="t", gc=False):
     """A row of ``company_profiles``."""
 
     symbol: str
@@ -86,7 +86,7 @@ class Profile(Struct, frozen=True, array_like=True, tag=6, gc=False):
     is_etf: bool
 
 
-class Weight(Struct, frozen=True, array_like=True, tag=7, gc=False):
+class Weight(Struct, frozen=True, array_like=True, tag=7, tag_field="t", gc=False):
     """A row of ``benchmarks_sector_weights``; ``weight`` is a double fraction."""
 
     id: int
@@ -116,8 +116,10 @@ MARKET_TABLES = frozenset(TABLES) - PORTFOLIO_TABLES
 
 
 class Version(Struct, frozen=True, array_like=True, order=True, gc=False):
-    """Order of one row's changes: Debezium's ``source.sequence``, then the order
-    within the transaction. Compared per (primary key, portfolio) only."""
+    """Order of one row's changes: ``source.sequence``, then the transaction's order.
+
+    Compared per (primary key, portfolio) only.
+    """
 
     commit: int
     lsn: int
