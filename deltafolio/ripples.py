@@ -1,0 +1,136 @@
+"""Listens to the results topics and notes what arrives, and when.
+
+An open pair of ears, not a consumer group: it starts at the ends of the topics and
+keeps every record that comes, with the time at which it came. The demonstration shows
+with it what a correction moved; the latency bench measures with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from connectors.settings import Settings
+
+FETCH_MS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One record of a results topic.
+
+    Attributes
+    ----------
+    topic
+        Where it was published.
+    portfolio, session
+        Which cell.
+    at
+        When it arrived here, seconds since the epoch.
+    body
+        The record.
+    """
+
+    topic: str
+    portfolio: int
+    session: str
+    at: float
+    body: dict[str, Any]
+
+    @property
+    def committed(self) -> float | None:
+        """When the change that caused it was committed, seconds since the epoch."""
+        cause = self.body.get("cause")
+        return None if cause is None else moment(cause["ts"])
+
+
+def moment(value: str | float) -> float:
+    """Seconds since the epoch of a time in a record: ISO text, or microseconds."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).timestamp()
+    return value / 1e6
+
+
+class Listener:
+    """Hears everything that is published while it is open.
+
+    Examples
+    --------
+    >>> async with Listener(settings) as ears:  # doctest: +SKIP
+    ...     heard = await ears.until_quiet(0.5)
+    """
+
+    def __init__(self, settings: Settings, *topics: str) -> None:
+        names = settings.topics
+        self._topics = topics or (names.snapshots, names.positions)
+        self._partitions = [
+            TopicPartition(topic, partition)
+            for topic in self._topics
+            for partition in range(names.partitions)
+        ]
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka.bootstrap,
+            enable_auto_commit=False,
+            fetch_max_wait_ms=FETCH_MS,
+        )
+        self._heard: list[Heard] = []
+        self._last = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._consumer.start()
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_end()
+        # Only now is it known where the ends are: what comes after this is heard.
+        for partition in self._partitions:
+            await self._consumer.position(partition)
+        self._task = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    def take(self) -> list[Heard]:
+        """Return what was heard since the last time."""
+        heard, self._heard = self._heard, []
+        return heard
+
+    async def until_quiet(self, quiet: float, limit: float = 30.0) -> list[Heard]:
+        """Wait until something came and then nothing for ``quiet`` seconds.
+
+        Returns
+        -------
+        list
+            What was heard; empty if nothing came within ``limit`` seconds.
+        """
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            if self._heard and time.monotonic() - self._last > quiet:
+                break
+            await asyncio.sleep(0.01)
+        return self.take()
+
+    async def _listen(self) -> None:
+        while True:
+            batches = await self._consumer.getmany(timeout_ms=FETCH_MS)
+            now = time.time()
+            for partition, records in batches.items():
+                for record in records:
+                    self._note(partition.topic, record.key, record.value, now)
+
+    def _note(self, topic: str, key: bytes, value: bytes | None, now: float) -> None:
+        if value is None:
+            return
+        portfolio, _, session = key.decode().partition("|")
+        body = msgspec.json.decode(value)
+        self._heard.append(Heard(topic, int(portfolio), session, now, body))
+        self._last = time.monotonic()
