@@ -8,15 +8,35 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any, Self
 
 from pydantic import SecretStr
 
-from connectors.settings import Settings
+from connectors.settings import (
+    ConnectSettings,
+    KafkaSettings,
+    PostgresSettings,
+    Settings,
+)
+from connectors.stack import StackInfo
 from deltafolio.progress import Gauge, Position
 from deltafolio.supervisor import STOP_SECONDS, Say, Supervisor, process_names
+
+
+def stack_settings(info: StackInfo) -> Settings:
+    """Make settings of an embedded stack, with a fresh password for capture."""
+    return Settings(
+        home=info.home,
+        postgres=PostgresSettings(
+            dsn=SecretStr(info.dsn),
+            capture_password=SecretStr(secrets.token_urlsafe(18)),
+        ),
+        kafka=KafkaSettings(bootstrap=info.bootstrap),
+        connect=ConnectSettings(url=info.connect_url),
+    )
 
 
 def save_settings(settings: Settings) -> Path:

@@ -1,0 +1,87 @@
+"""What one change moved: said from the records that came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from connectors.settings import Settings
+from deltafolio.demo_screen import Screen, change
+from deltafolio.ripples import Heard, moment
+
+ROWS = 8
+"""Cells that a table shows at most."""
+
+
+def show_ripples(
+    screen: Screen,
+    settings: Settings,
+    heard: Sequence[Heard],
+    names: dict[int, str],
+    published: int,
+) -> None:
+    """Print which cells were published again, old and new, and how soon.
+
+    Parameters
+    ----------
+    screen
+        Where to.
+    settings
+        For the names of the topics.
+    heard
+        Records that came after the change.
+    names
+        Names of the portfolios.
+    published
+        How many snapshots there are, to say how few of them moved.
+    """
+    snapshots = [one for one in heard if one.topic == settings.topics.snapshots]
+    if not snapshots:
+        screen.say("  [red]nothing was published[/]")
+        return
+    snapshots.sort(key=lambda one: (one.portfolio, one.session))
+    screen.console.print(_cells(snapshots, names))
+    delays = sorted((one.at - moment(one.body["as_of"])) * 1000 for one in heard)
+    lots = len(heard) - len(snapshots)
+    screen.say(
+        f"  {len(snapshots)} of {published} snapshots and {lots} records of lots were"
+        f" published again, nothing else: the first {delays[0]:.0f} ms, the last"
+        f" {delays[-1]:.0f} ms after the commit"
+    )
+    if cause := snapshots[0].body.get("cause"):
+        screen.say(f"  cause: {_cause(cause)}")
+
+
+def _cells(snapshots: Sequence[Heard], names: dict[int, str]) -> Table:
+    table = Table(box=None, padding=(0, 2))
+    for name in ("portfolio", "session"):
+        table.add_column(name)
+    for name in ("equity", "P&L of the day"):
+        table.add_column(name, justify="right")
+    half = ROWS // 2
+    shown = snapshots
+    if len(snapshots) > ROWS:
+        shown = [*snapshots[:half], *snapshots[-half:]]
+    for i, one in enumerate(shown):
+        if len(snapshots) > ROWS and i == half:
+            table.add_row("…", f"{len(snapshots) - ROWS} more", "", "")
+        body, before = one.body, one.body.get("previous") or {}
+        table.add_row(
+            names.get(one.portfolio, str(one.portfolio)),
+            one.session,
+            change(before.get("nav"), body.get("nav")),
+            change(before.get("pnl"), body.get("pnl")),
+        )
+    return table
+
+
+def _cause(cause: dict[str, object]) -> str:
+    """Say a cause in words: table, key, and what changed in the row."""
+    changed = cause.get("changed")
+    words = []
+    if isinstance(changed, list):
+        for column, old, new in changed:
+            words.append(f"{column} {old} → {new}")
+    what = ", ".join(words) or "a row came or went"
+    return f"{cause.get('table')} {cause.get('key')}: {what}"
