@@ -1,0 +1,264 @@
+"""The sink in PostgreSQL: COPY into a staging table, merge what is newer.
+
+One transaction, the steps of ``docs/delivery.md``:
+
+1. COPY the records into a temporary table;
+2. merge them where the revision is newer and no newer retraction is remembered;
+3. delete what newer retractions name, and remember these;
+4. note refused records;
+5. store the offsets; commit.
+
+A crash before the commit leaves nothing, one after it everything. Commits are
+asynchronous: a crash *of the server* may take back the last ones, whole, with their
+offsets, and they are read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import asyncpg  # type: ignore[import-untyped]
+
+from connectors.postgres import (
+    RESULTS_SCHEMA,
+    SINK_ROLE,
+    Connection,
+    connect,
+    quote,
+)
+from connectors.sink import (
+    Family,
+    RefusedError,
+    ResultRecord,
+    SinkSetupError,
+    SinkUnavailableError,
+    Written,
+)
+from connectors.sink_records import COPY_FORMAT, Cell, Reader, RowWriter
+from connectors.sink_sql import Statements
+
+log = logging.getLogger(__name__)
+
+GUARD_CLASS = 0x5349
+"""First half of the advisory lock of a family's only writer."""
+
+GUARD_POLL_SECONDS = 0.25
+
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,  # the connection is closed
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shut down, or starting
+    asyncpg.InsufficientResourcesError,  # full: of connections, memory, disk
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InternalClientError,
+)
+
+
+@contextmanager
+def _border() -> Iterator[None]:
+    """Turn foreign errors into the sink's."""
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        message = f"PostgreSQL is out of reach: {error or type(error).__name__}"
+        raise SinkUnavailableError(message) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        message = f"the sink may not do its work ({error}): apply the schema again"
+        raise SinkSetupError(message) from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        message = f"schema {RESULTS_SCHEMA} is not as expected ({error}): apply it"
+        raise SinkSetupError(message) from error
+    except asyncpg.PostgresError as error:
+        message = f"PostgreSQL refuses: {error}"
+        raise SinkSetupError(message) from error
+
+
+class PostgresSink:
+    """Results of one family in schema ``analytics``.
+
+    Parameters
+    ----------
+    dsn
+        Database; if the user is a member of role ``deltafolio_sink``, it is taken.
+    family
+        What is written.
+    topic
+        Where it comes from; offsets are kept under this name.
+    """
+
+    def __init__(self, dsn: str, family: Family, topic: str) -> None:
+        self._dsn = dsn
+        self._topic = topic
+        self._family = family
+        self._reader = Reader(family)
+        self._writer = RowWriter(family)
+        self._sql = Statements(family, self._writer.columns)
+        self._connection: Connection | None = None
+
+    # --- the three verbs ---
+
+    async def open(self) -> dict[int, int]:
+        """Connect, become the only writer, and say where to read on."""
+        with _border():
+            self._connection = await connect(self._dsn, f"sink {self._family.name}")
+            try:
+                return await self._prepare(self._connection)
+            except BaseException:
+                await self.close()
+                raise
+
+    async def write(
+        self, records: Sequence[ResultRecord], offsets: Mapping[int, int]
+    ) -> Written:
+        """Write records and offsets in one transaction."""
+        if self._connection is None:
+            message = "the sink is not open"
+            raise SinkUnavailableError(message)
+        cells, refused = self._read(records)
+        with _border():
+            return await self._transaction(self._connection, cells, refused, offsets)
+
+    async def close(self) -> None:
+        """End the connection, and with it the guard."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # What is under way is given up: the server rolls it back.
+            connection.terminate()
+
+    # --- opening ---
+
+    async def _prepare(self, connection: Connection) -> dict[int, int]:
+        await self._become_sink(connection)
+        await self._acquire_guard(connection)
+        await connection.execute(self._sql.stage)
+        rows = await connection.fetch(self._sql.read_offsets, self._topic)
+        return {row["partition"]: row["next_offset"] for row in rows}
+
+    async def _become_sink(self, connection: Connection) -> None:
+        if await connection.fetchval(
+            "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles "
+            "WHERE rolname = $1",
+            SINK_ROLE,
+        ):
+            await connection.execute(f"SET ROLE {quote(SINK_ROLE)}")
+        await connection.execute("SET synchronous_commit TO off")
+
+    async def _acquire_guard(self, connection: Connection) -> None:
+        """Wait to be the only one; the server lets go of it when the holder ends.
+
+        By trying: a statement that waits would hold back the vacuum of all tables.
+        """
+        number = zlib.crc32(self._family.name.encode()) & 0x7FFFFFFF
+        told = False
+        while not await connection.fetchval(
+            "SELECT pg_try_advisory_lock($1, $2)", GUARD_CLASS, number
+        ):
+            if not told:
+                log.warning("%s: another sink is writing; waiting", self._family.name)
+                told = True
+            await asyncio.sleep(GUARD_POLL_SECONDS)
+
+    # --- writing ---
+
+    def _read(
+        self, records: Sequence[ResultRecord]
+    ) -> tuple[list[tuple[Cell, ResultRecord]], list[tuple[ResultRecord, str]]]:
+        cells, refused = [], []
+        for record in records:
+            try:
+                cells.append((self._reader.read(record), record))
+            except RefusedError as error:
+                refused.append((record, str(error)))
+        return cells, refused
+
+    async def _transaction(
+        self,
+        connection: Connection,
+        cells: list[tuple[Cell, ResultRecord]],
+        refused: list[tuple[ResultRecord, str]],
+        offsets: Mapping[int, int],
+    ) -> Written:
+        upserts = [pair for pair in cells if pair[0].content is not None]
+        retractions = [cell for cell, _ in cells if cell.content is None]
+        async with connection.transaction():
+            written = await self._merge(connection, upserts, refused)  # steps 1, 2
+            if retractions:
+                written += await self._retract(connection, retractions)  # step 3
+            if refused:
+                await self._refuse(connection, refused)  # step 4
+                written += Written(refused=len(refused))
+            await connection.executemany(  # step 5
+                self._sql.offsets,
+                [(self._topic, partition, at) for partition, at in offsets.items()],
+            )
+        return written
+
+    async def _merge(
+        self,
+        connection: Connection,
+        pairs: list[tuple[Cell, ResultRecord]],
+        refused: list[tuple[ResultRecord, str]],
+    ) -> Written:
+        """Merge cells; of those that PostgreSQL refuses as values, find which.
+
+        A batch that does not pass is halved until the culprit stands alone.
+        """
+        if not pairs:
+            return Written()
+        try:
+            async with connection.transaction():
+                return await self._copy(connection, [cell for cell, _ in pairs])
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            if len(pairs) == 1:
+                refused.append((pairs[0][1], str(error)))
+                return Written()
+        middle = len(pairs) // 2
+        first = await self._merge(connection, pairs[:middle], refused)
+        return first + await self._merge(connection, pairs[middle:], refused)
+
+    async def _copy(self, connection: Connection, cells: list[Cell]) -> Written:
+        rows = b"".join(map(self._writer.row, cells))
+        await connection.execute(self._sql.empty_stage)
+        await connection.copy_to_table(
+            self._sql.staged,
+            source=io.BytesIO(rows),
+            columns=self._writer.columns,
+            **COPY_FORMAT,
+        )
+        stored = _count(await connection.execute(self._sql.merge))
+        await connection.execute(self._sql.forget_retractions)
+        return Written(stored=stored, stale=len(cells) - stored)
+
+    async def _retract(self, connection: Connection, cells: list[Cell]) -> Written:
+        rows = ((cell.portfolio, cell.session, *cell.revision) for cell in cells)
+        columns = list(zip(*rows, strict=True))
+        await connection.execute(self._sql.delete, *columns)
+        kept = _count(await connection.execute(self._sql.retract, *columns))
+        return Written(retracted=kept, stale=len(cells) - kept)
+
+    async def _refuse(
+        self, connection: Connection, refused: list[tuple[ResultRecord, str]]
+    ) -> None:
+        for record, reason in refused:
+            where = f"{self._topic}/{record.partition}@{record.offset}"
+            log.error("%s is no result and is left out: %s", where, reason)
+        await connection.executemany(
+            self._sql.refuse,
+            [
+                (self._topic, record.partition, record.offset, record.key, reason)
+                for record, reason in refused
+            ],
+        )
+
+
+def _count(tag: str) -> int:
+    """Rows of a command tag such as ``INSERT 0 12``."""
+    return int(tag.rpartition(" ")[2])

@@ -1,0 +1,98 @@
+"""The SQL by which a family of results is merged into its table."""
+# ruff: noqa: S608 - every name in these statements is our own
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connectors.postgres import RESULTS_SCHEMA, literal, quote
+from connectors.sink import Family
+
+_REVISION = ("rev_p", "rev_m", "rev_v")
+_ARRAYS = (
+    "unnest($1::bigint[], $2::date[], $3::bigint[], $4::bigint[], $5::integer[]) "
+    "AS r (portfolio_id, session, rev_p, rev_m, rev_v)"
+)
+_RETRACTIONS = f"{RESULTS_SCHEMA}.sink_retractions"
+
+
+def _newer(one: str, other: str, sign: str = ">") -> str:
+    ones, others = (", ".join(f"{row}.{c}" for c in _REVISION) for row in (one, other))
+    return f"({ones}) {sign} ({others})"
+
+
+def _same(one: str, other: str) -> str:
+    return (
+        f"{one}.portfolio_id = {other}.portfolio_id AND {one}.session = {other}.session"
+    )
+
+
+class Statements:
+    """The SQL of a family.
+
+    Attributes
+    ----------
+    staged, stage, empty_stage
+        Name of the staging table, and the statements that make and empty it.
+    merge
+        Staged rows into the table, where newer than the row and than a retraction.
+    forget_retractions
+        Those that staged rows have overtaken.
+    delete, retract
+        Delete what newer retractions name; remember these. Five arrays.
+    refuse, offsets, read_offsets
+        Note a refused record; note, and read, the next offset of each partition.
+    """
+
+    refuse = (
+        f"INSERT INTO {RESULTS_SCHEMA}.sink_refused "
+        '(topic, partition, "offset", key, reason) VALUES ($1, $2, $3, $4, $5) '
+        "ON CONFLICT DO NOTHING"
+    )
+    read_offsets = (
+        f"SELECT partition, next_offset FROM {RESULTS_SCHEMA}.sink_offsets "
+        "WHERE topic = $1"
+    )
+    offsets = (
+        f"INSERT INTO {RESULTS_SCHEMA}.sink_offsets (topic, partition, next_offset) "
+        "VALUES ($1, $2, $3) ON CONFLICT (topic, partition) "
+        "DO UPDATE SET next_offset = excluded.next_offset"
+    )
+
+    def __init__(self, family: Family, columns: Sequence[str]) -> None:
+        table = f"{RESULTS_SCHEMA}.{family.table}"
+        names = ", ".join(map(quote, columns))
+        staged = f"stage_{family.name}"
+        is_family = f"k.family = {literal(family.name)}"
+        self.staged = staged
+        # Its rows are dropped at each commit; wide ones stay uncompressed.
+        self.stage = (
+            f"CREATE TEMP TABLE {staged} WITH (toast_tuple_target = 8160) "
+            f"ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"
+        )
+        self.empty_stage = f"DELETE FROM {staged}"
+        self.merge = (
+            f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM {staged} AS s "
+            f"WHERE NOT EXISTS (SELECT FROM {_RETRACTIONS} AS k WHERE {is_family} "
+            f"AND {_same('k', 's')} AND {_newer('k', 's', '>=')}) "
+            "ON CONFLICT (portfolio_id, session) DO UPDATE SET "
+            + ", ".join(f"{quote(c)} = excluded.{quote(c)}" for c in columns[2:])
+            + f" WHERE {_newer('excluded', 't')}"
+        )
+        self.forget_retractions = (
+            f"DELETE FROM {_RETRACTIONS} AS k USING {staged} AS s "
+            f"WHERE {is_family} AND {_same('k', 's')} AND {_newer('s', 'k')}"
+        )
+        self.delete = (
+            f"DELETE FROM {table} AS t USING {_ARRAYS} "
+            f"WHERE {_same('t', 'r')} AND {_newer('r', 't')}"
+        )
+        self.retract = (
+            f"INSERT INTO {_RETRACTIONS} AS k (family, portfolio_id, session, "
+            f"{', '.join(_REVISION)}) SELECT {literal(family.name)}, r.* "
+            f"FROM {_ARRAYS} WHERE NOT EXISTS "
+            f"(SELECT FROM {table} AS t WHERE {_same('t', 'r')}) "
+            "ON CONFLICT (family, portfolio_id, session) DO UPDATE SET "
+            + ", ".join(f"{c} = excluded.{c}" for c in _REVISION)
+            + f" WHERE {_newer('excluded', 'k')}"
+        )
