@@ -1,0 +1,321 @@
+"""Debezium's envelopes, decoded to changes. Pure, and total: nothing makes it raise.
+
+Versions
+--------
+``source.sequence`` is ``[commit, lsn]``: the end of the transaction streamed before
+this one, and the row's own position. Order between transactions is by ``commit``
+(row positions interleave), within one by position and ``total_order``
+(rows of one COPY share a position). Three kinds of row have less than that:
+
+* a *snapshot row* has the state at one position, ``P``: its ``commit`` where it has
+  one, else its ``lsn``. Its version is ``(P, 0, 0)``: whatever is streamed later from
+  that place has ``commit >= P`` and a position, and wins;
+* a row of the *first transaction after an initial snapshot* has no ``commit``. Its
+  version is ``(max(lsn, floor), lsn, order)``, ``floor`` being the ``P`` of the last
+  snapshot row before it in its topic: a transaction that was open when the snapshot
+  was taken has positions below ``P`` and still is newer;
+* a *re-delivered* row keeps its version, or gets a ``commit`` between its first one
+  and its own transaction's end: it never passes a later transaction's.
+
+A later initial snapshot has a later ``P``, so that it corrects what was missed.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from analytics.calendar import Calendar
+from analytics.columns import EPOCH_ORDINAL
+from analytics.rows import TABLES, Change, Row, Version
+from analytics.validity import Refusal, validate
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+INT64 = range(-(2**63), 2**63)
+
+Key: TypeAlias = tuple[tuple[int | str, ...], int | None]
+"""Primary key and portfolio: what a change speaks of."""
+
+JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Trouble(StrEnum):
+    """Why an envelope (not its row) is refused."""
+
+    BROKEN_JSON = "broken_json"
+    NO_SOURCE = "no_source"
+    NO_VERSION = "no_version"
+    NO_KEY = "no_key"
+    UNKNOWN_OPERATION = "unknown_operation"
+    UNKNOWN_TABLE = "unknown_table"
+    TRUNCATE = "truncate"
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """What goes to the dead letters: reason, and where it is known the column."""
+
+    reason: str
+    column: str = ""
+    value: object = None
+
+
+class Decoded(msgspec.Struct, frozen=True, gc=False):
+    """One record of a captured table's topic.
+
+    Attributes
+    ----------
+    changes
+        None, one, or (a changed key) two; of one version.
+    refused
+        Why the record or its row is refused. A refused row whose key is known has
+        changes too: they make it absent.
+    tx, order
+        The transaction and the place in it, where known; ``tx`` is None else.
+    floor
+        Position of an initial snapshot's row, else None.
+    ignored
+        Why there is nothing to do: ``"tombstone"`` or ``"heartbeat"``.
+    """
+
+    changes: tuple[Change, ...] = ()
+    refused: Refused | None = None
+    tx: str | None = None
+    order: int = 0
+    floor: int | None = None
+    ignored: str | None = None
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """A transaction's boundary: ``count`` is None at its beginning."""
+
+    tx: str
+    count: int | None
+
+
+class _Source(msgspec.Struct, gc=False):
+    table: str | None = None
+    sequence: str | None = None
+    lsn: Int64 | None = None
+    ts_us: Int64 | None = None
+    ts_ms: int | None = None
+
+
+class _Transaction(msgspec.Struct, gc=False):
+    id: str
+    total_order: Int64 = 0
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    op: str | None = None
+    before: dict[str, object] | None = None
+    after: dict[str, object] | None = None
+    source: _Source | None = None
+    transaction: _Transaction | None = None
+    ts_ms: int | None = None
+
+
+class _Boundary(msgspec.Struct, gc=False):
+    status: str
+    id: str
+    event_count: Int64 | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope).decode
+_boundary = msgspec.json.Decoder(_Boundary).decode
+_sequence = msgspec.json.Decoder(tuple[str | None, str | None]).decode
+
+
+def decode(value: bytes | None, calendar: Calendar, floor: int = 0) -> Decoded:
+    """Decode a record of a captured table's topic.
+
+    Parameters
+    ----------
+    value
+        The record's value: an envelope without its schema.
+    calendar
+        What dates are held against.
+    floor
+        Position of the last initial snapshot's row seen before it in the topic
+        (see the module), 0 when there was none.
+    """
+    if value is None:
+        return Decoded(ignored="tombstone")
+    try:
+        envelope = _envelope(value)
+    except JSON_ERRORS as error:
+        return Decoded(refused=Refused(Trouble.BROKEN_JSON, "", str(error)))
+    source = envelope.source
+    if source is None or source.table is None:
+        if source is None and envelope.op is None and envelope.ts_ms is not None:
+            return Decoded(ignored="heartbeat")
+        return Decoded(refused=Refused(Trouble.NO_SOURCE))
+    return _decode_row(envelope, source, calendar, floor)
+
+
+def decode_marker(value: bytes | None) -> Marker | Refused | None:
+    """Decode a record of the transaction topic; None for a tombstone."""
+    if value is None:
+        return None
+    try:
+        boundary = _boundary(value)
+    except JSON_ERRORS as error:
+        return Refused(Trouble.BROKEN_JSON, "", str(error))
+    tx = transaction_name(boundary.id)
+    if boundary.status == "BEGIN":
+        return Marker(tx, None)
+    if boundary.status == "END" and boundary.event_count is not None:
+        return Marker(tx, boundary.event_count)
+    return Refused(Trouble.UNKNOWN_OPERATION, "status", boundary.status)
+
+
+def transaction_name(identity: str) -> str:
+    """Name that all rows of a transaction share: what follows differs by row.
+
+    Examples
+    --------
+    >>> transaction_name("771:28802680")
+    '771'
+    """
+    return identity.partition(":")[0]
+
+
+def _decode_row(
+    envelope: _Envelope, source: _Source, calendar: Calendar, floor: int
+) -> Decoded:
+    transaction = envelope.transaction
+    tx = None if transaction is None else transaction_name(transaction.id)
+    order = 0 if transaction is None else transaction.total_order
+    position = _position(source)
+    base = None
+    if envelope.op == "r" and position and position[0] is None:
+        base = position[1]
+    trouble = _trouble(envelope, source.table, position)
+    if trouble or position is None:
+        return Decoded(refused=trouble, tx=tx, order=order, floor=base)
+    version = _version(envelope.op == "r", position, order, floor)
+    ts = source.ts_us or (source.ts_ms or 0) * 1000
+    changes, refused = _changes(envelope, source.table or "", version, ts, calendar)
+    return Decoded(changes, refused, tx, order, base)
+
+
+def _trouble(
+    envelope: _Envelope, table: str | None, position: tuple[int | None, int] | None
+) -> Refused | None:
+    if table not in TABLES:
+        return Refused(Trouble.UNKNOWN_TABLE, "source.table", table)
+    if envelope.op == "t":
+        return Refused(Trouble.TRUNCATE, "op", table)
+    if envelope.op not in ("c", "u", "r", "d"):
+        return Refused(Trouble.UNKNOWN_OPERATION, "op", envelope.op)
+    if position is None:
+        return Refused(Trouble.NO_VERSION, "source.sequence")
+    return None
+
+
+def _position(source: _Source) -> tuple[int | None, int] | None:
+    """``source.sequence`` as numbers; None when the row has no place in the log."""
+    if source.sequence is None:
+        return None if source.lsn is None else (None, source.lsn)
+    try:
+        commit, lsn = _sequence(source.sequence)
+        numbers = None if commit is None else int(commit), int(lsn or "")
+    except (*JSON_ERRORS, ValueError):
+        return None
+    return numbers if all(n is None or n in INT64 for n in numbers) else None
+
+
+def _version(
+    snapshot: bool, position: tuple[int | None, int], order: int, floor: int
+) -> Version:
+    commit, lsn = position
+    if snapshot:
+        return Version(lsn if commit is None else commit, 0, 0)
+    return Version(max(lsn, floor) if commit is None else commit, lsn, order)
+
+
+def _changes(
+    envelope: _Envelope, table: str, version: Version, ts: int, calendar: Calendar
+) -> tuple[tuple[Change, ...], Refused | None]:
+    """Tell what is no longer under its old key, and what is under its new one.
+
+    ``before`` only tells which key the row has left; its values are never used.
+    """
+    identify = _IDENTITY[table]
+    made: list[Change] = []
+    refused: Refused | None = None
+    now: Key | None = None
+    if envelope.op != "d":
+        now = None if envelope.after is None else identify(envelope.after)
+        row, refused = _read(table, envelope.after, calendar)
+        if now is None:
+            refused = refused or Refused(Trouble.NO_KEY, "after")
+        else:
+            made.append(Change(table, now[0], version, ts, now[1], row))
+    if envelope.op in ("u", "d"):
+        old = None if envelope.before is None else identify(envelope.before)
+        if old is not None and old != now:
+            made.insert(0, Change(table, old[0], version, ts, old[1], None))
+        elif old is None and envelope.op == "d":
+            refused = Refused(Trouble.NO_KEY, "before")
+    return tuple(made), refused
+
+
+def _read(
+    table: str, raw: dict[str, object] | None, calendar: Calendar
+) -> tuple[Row | None, Refused | None]:
+    if raw is None:
+        return None, Refused(Trouble.NO_KEY, "after")
+    row = validate(table, raw, calendar)
+    if isinstance(row, Refusal):
+        return None, Refused(row.reason, row.column, row.value)
+    return row, None
+
+
+# --- keys, by table; None when the columns do not hold one ---
+
+
+def _integer(raw: Mapping[str, object], column: str) -> int | None:
+    value = raw.get(column)
+    return value if type(value) is int and value in INT64 else None
+
+
+def _by_id(raw: Mapping[str, object]) -> Key | None:
+    number = _integer(raw, "id")
+    return None if number is None else ((number,), None)
+
+
+def _portfolio(raw: Mapping[str, object]) -> Key | None:
+    number = _integer(raw, "id")
+    return None if number is None else ((number,), number)
+
+
+def _by_portfolio(raw: Mapping[str, object]) -> Key | None:
+    number, portfolio = _integer(raw, "id"), _integer(raw, "portfolio_id")
+    if number is None or portfolio is None:
+        return None
+    return (number,), portfolio
+
+
+def _by_symbol(raw: Mapping[str, object]) -> Key | None:
+    symbol = raw.get("symbol")
+    return ((symbol,), None) if type(symbol) is str else None
+
+
+def _by_symbol_and_date(raw: Mapping[str, object]) -> Key | None:
+    symbol, day = raw.get("symbol"), raw.get("date")
+    # Debezium's dates are 32 bits; more would not fit once counted from year 1.
+    if type(symbol) is str and type(day) is int and -(2**31) <= day < 2**31:
+        return (symbol, day + EPOCH_ORDINAL), None
+    return None
+
+
+_IDENTITY: dict[str, Callable[[Mapping[str, object]], Key | None]] = {
+    "portfolios": _portfolio,
+    "positions": _by_portfolio,
+    "equity_changes": _by_portfolio,
+    "position_realized_events": _by_portfolio,
+    "market_data_cache": _by_symbol_and_date,
+    "company_profiles": _by_symbol,
+    "benchmarks_sector_weights": _by_id,
+}

@@ -1,0 +1,203 @@
+"""Kafka clients from the settings: consumers, producers, the administrator.
+
+All of them take brokers, security and credentials from ``client_options``; what a
+caller passes by name comes on top.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from connectors.settings import Settings
+
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+"""Largest record anywhere: what the topics take, and Debezium may send."""
+
+REQUEST_TIMEOUT_MS = 30_000
+COORDINATOR_SECONDS = 15.0
+COORDINATOR_ERRORS = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client takes."""
+    kafka = settings.kafka
+    options: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap,
+        "security_protocol": kafka.security_protocol,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+    }
+    if kafka.security_protocol.endswith("SSL"):
+        options["ssl_context"] = ssl.create_default_context(cafile=kafka.ssl_cafile)
+    if kafka.security_protocol.startswith("SASL"):
+        password = kafka.sasl_password
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": password.get_secret_value() if password else None,
+        }
+    return options
+
+
+def make_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
+    """Make a producer that appends each record once and in order (not started).
+
+    Idempotent, acknowledged by all replicas, no transactions: those leave holes in
+    the logs, and the logs' readers check that there are none.
+    """
+    chosen = {
+        "enable_idempotence": True,
+        "acks": "all",
+        "compression_type": "lz4",
+        "max_batch_size": 1024 * 1024,
+        "max_request_size": MAX_RECORD_BYTES,
+        "linger_ms": 0,
+    }
+    return AIOKafkaProducer(**{**client_options(settings), **chosen, **options})
+
+
+def make_consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsumer:
+    """Make a consumer that commits nothing by itself (not started)."""
+    chosen = {
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "max_partition_fetch_bytes": MAX_RECORD_BYTES,
+    }
+    return AIOKafkaConsumer(
+        *topics, **{**client_options(settings), **chosen, **options}
+    )
+
+
+@asynccontextmanager
+async def started_producer(
+    settings: Settings, **options: Any
+) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a producer for a block; everything sent is flushed at its end."""
+    producer = make_producer(settings, **options)
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def started_consumer(
+    settings: Settings, *topics: str, **options: Any
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer for a block."""
+    consumer = make_consumer(settings, *topics, **options)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def started_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Open an administrator for a block."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def places_of(
+    admin: AIOKafkaAdminClient, topics: Iterable[str]
+) -> list[TopicPartition]:
+    """List the partitions of those of ``topics`` that exist.
+
+    A consumer would do for this only once it has subscribed.
+    """
+    # Asking for a topic by name makes it, where the broker allows that.
+    there = set(await admin.list_topics())
+    asked = [topic for topic in topics if topic in there]
+    return [
+        TopicPartition(topic["topic"], part["partition"])
+        for topic in (await admin.describe_topics(asked) if asked else [])
+        for part in topic["partitions"]
+    ]
+
+
+async def read_to_end(
+    settings: Settings, topic: str
+) -> AsyncIterator[list[ConsumerRecord]]:
+    """Read a topic from its start to the end that it had when this was called.
+
+    Yields lists of records, ordered within a partition. Works with compacted logs,
+    which have holes. A topic that does not exist is empty.
+    """
+    async with started_admin(settings) as admin:
+        places = await places_of(admin, [topic])
+    if not places:
+        return
+    async with started_consumer(settings, group_id=None) as consumer:
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        while not await _are_reached(consumer, ends):
+            found = await consumer.getmany(timeout_ms=200)
+            for records in found.values():
+                yield records
+
+
+async def _are_reached(
+    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]
+) -> bool:
+    for place, end in ends.items():
+        if await consumer.position(place) < end:
+            return False
+    return True
+
+
+async def committed(
+    admin: AIOKafkaAdminClient, group: str
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Offsets of a group with their metadata; none for a group nobody used yet."""
+    end = time.monotonic() + COORDINATOR_SECONDS
+    while True:
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        except COORDINATOR_ERRORS:
+            # The very first group waits for the topic of all groups to be made.
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return {place: at for place, at in found.items() if at.offset >= 0}
+
+
+async def backlog(settings: Settings, group: str, topics: Iterable[str]) -> int:
+    """Count records of ``topics`` that ``group`` has not committed yet."""
+    async with started_admin(settings) as admin:
+        places = await places_of(admin, topics)
+        done = await committed(admin, group)
+    async with started_consumer(settings, group_id=None) as consumer:
+        ends = await consumer.end_offsets(places)
+    return sum(
+        end - (done[place].offset if place in done else 0)
+        for place, end in ends.items()
+    )
