@@ -8,7 +8,7 @@ from rich.table import Table
 
 from connectors.settings import Settings
 from deltafolio.demo_screen import Screen, change
-from deltafolio.ripples import Heard, moment
+from deltafolio.ripples import Heard
 
 ROWS = 8
 """Cells that a table shows at most."""
@@ -42,7 +42,7 @@ def show_ripples(
         return
     snapshots.sort(key=lambda one: (one.portfolio, one.session))
     screen.console.print(_cells(snapshots, names))
-    delays = sorted((one.at - moment(one.body["as_of"])) * 1000 for one in heard)
+    delays = sorted((one.at - one.known) * 1000 for one in heard)
     lots = len(heard) - len(snapshots)
     screen.say(
         f"  {len(snapshots)} of {published} snapshots and {lots} records of lots were"
@@ -80,8 +80,7 @@ def _cause(cause: dict[str, object]) -> str:
     """Say a cause in words: table, key, and what changed in the row."""
     changed = cause.get("changed")
     words = []
-    if isinstance(changed, list):
-        for column, old, new in changed:
-            words.append(f"{column} {old} → {new}")
-    what = ", ".join(words) or "a row came or went"
+    if isinstance(changed, dict):
+        words = [f"{column} {old} → {new}" for column, (old, new) in changed.items()]
+    what = ", ".join(words) or "the row is new, or gone"
     return f"{cause.get('table')} {cause.get('key')}: {what}"

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
-from connectors.postgres import Connection, connect
+from connectors.kafka import places_of, started_admin, started_consumer
+from connectors.postgres import connect
 from connectors.settings import Settings
 
 LOOK_SECONDS = 0.1
@@ -68,41 +70,32 @@ class Gauge:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False
-        )
-        self._database: Connection | None = None
+        self._exits = AsyncExitStack()
+        self._places: dict[str, list[TopicPartition]] = {}
         names = settings.topics
-        every = range(names.partitions)
-        self._logs: dict[str, list[TopicPartition]] = {
-            "captured": [
-                TopicPartition(settings.cdc_topic(table), p)
-                for table in TABLES
-                for p in every
-            ],
-            "journal": [
-                TopicPartition(names.market, 0),
-                *(TopicPartition(names.portfolios, p) for p in every),
-            ],
-            "letters": [TopicPartition(names.deadletters, 0)],
-            "snapshots": [TopicPartition(names.snapshots, p) for p in every],
-            "positions": [TopicPartition(names.positions, p) for p in every],
+        self._topics = {
+            "captured": [settings.cdc_topic(table) for table in TABLES],
+            "journal": [names.market, names.portfolios],
+            "letters": [names.deadletters],
+            "snapshots": [names.snapshots],
+            "positions": [names.positions],
         }
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
+        enter = self._exits.enter_async_context
+        self._consumer = await enter(started_consumer(self._settings))
+        self._admin = await enter(started_admin(self._settings))
         dsn = self._settings.postgres.dsn.get_secret_value()
         self._database = await connect(dsn, "progress")
+        self._exits.push_async_callback(self._database.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
-        if self._database:
-            await self._database.close()
+        await self._exits.aclose()
 
     async def read(self) -> Position:
         """Read every counter, in the order in which records travel."""
-        counts = {name: await self._count(logs) for name, logs in self._logs.items()}
+        counts = {name: await self._count(name) for name in self._topics}
         return Position(**counts, sunk=await self._sunk())
 
     async def captured_all(self, lsn: str | None = None) -> bool:
@@ -110,7 +103,6 @@ class Gauge:
 
         It confirms what Kafka has acknowledged, so this is no guess.
         """
-        assert self._database  # noqa: S101 - opened
         return bool(
             await self._database.fetchval(
                 "SELECT confirmed_flush_lsn >= $1::text::pg_lsn "
@@ -122,7 +114,6 @@ class Gauge:
 
     async def lsn(self) -> str:
         """Read where PostgreSQL's log ends now."""
-        assert self._database  # noqa: S101 - opened
         return str(await self._database.fetchval("SELECT pg_current_wal_lsn()::text"))
 
     async def settle(
@@ -190,21 +181,18 @@ class Gauge:
                 raise NotCaughtUpError(message)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _count(self, partitions: list[TopicPartition]) -> int:
-        """Count records in logs that are never cut; those not made yet have none."""
-        there = [p for p in partitions if self._consumer.partitions_for_topic(p.topic)]
-        if len(there) < len(partitions):
-            await self._consumer.topics()  # asks the brokers again
-            there = [
-                p for p in partitions if self._consumer.partitions_for_topic(p.topic)
-            ]
-        if not there:
-            return 0
-        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(there)
+    async def _count(self, name: str) -> int:
+        """Count records in logs that are never compacted away at their end."""
+        if name not in self._places:
+            topics = self._topics[name]
+            places = await places_of(self._admin, topics)
+            if {place.topic for place in places} < set(topics):
+                return 0  # not all are made yet
+            self._places[name] = places
+        ends = await self._consumer.end_offsets(self._places[name])
         return sum(ends.values())
 
     async def _sunk(self) -> int:
-        assert self._database  # noqa: S101 - opened
         names = self._settings.topics
         return int(
             await self._database.fetchval(

@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any, Self
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from connectors.kafka import make_consumer
 from connectors.settings import Settings
 
 FETCH_MS = 20
@@ -44,17 +45,9 @@ class Heard:
     body: dict[str, Any]
 
     @property
-    def committed(self) -> float | None:
-        """When the change that caused it was committed, seconds since the epoch."""
-        cause = self.body.get("cause")
-        return None if cause is None else moment(cause["ts"])
-
-
-def moment(value: str | float) -> float:
-    """Seconds since the epoch of a time in a record: ISO text, or microseconds."""
-    if isinstance(value, str):
-        return datetime.fromisoformat(value).timestamp()
-    return value / 1e6
+    def known(self) -> float:
+        """Commit time of the newest change it knows of, seconds since the epoch."""
+        return datetime.fromisoformat(self.body["as_of"]).timestamp()
 
 
 class Listener:
@@ -74,11 +67,7 @@ class Listener:
             for topic in self._topics
             for partition in range(names.partitions)
         ]
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap,
-            enable_auto_commit=False,
-            fetch_max_wait_ms=FETCH_MS,
-        )
+        self._consumer = make_consumer(settings, fetch_max_wait_ms=FETCH_MS)
         self._heard: list[Heard] = []
         self._last = time.monotonic()
         self._task: asyncio.Task[None] | None = None

@@ -1,0 +1,62 @@
+"""What tests of several rooms share: the stack, and worlds on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.stack import Stack, StackInfo
+
+# A developer's settings must not reach the tests.
+for _name in [name for name in os.environ if name.startswith("DELTAFOLIO_")]:
+    del os.environ[_name]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stack",
+        choices=("embedded", "docker"),
+        default="embedded",
+        help="where integration tests find PostgreSQL, Kafka and Debezium",
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackInfo]:
+    """The services, for the whole run."""
+    home = tmp_path_factory.mktemp("stack")
+    if request.config.getoption("--stack") == "docker":
+        from tests.docker_stack import docker_stack
+
+        with docker_stack(home) as info:
+            yield info
+        return
+    embedded = Stack(home)
+    try:
+        yield embedded.up()
+    finally:
+        embedded.down(purge=True)
+
+
+@pytest.fixture
+async def open_world(
+    stack: StackInfo, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Open worlds with ``await open_world(workers=3)``; they end with the test."""
+    from tests.worlds import open_world as open_one
+
+    async with AsyncExitStack() as exits:
+
+        async def enter(workers: int = 1, **worker: Any) -> Any:
+            return await exits.enter_async_context(
+                open_one(stack, tmp_path, workers, **worker)
+            )
+
+        yield enter

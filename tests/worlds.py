@@ -1,0 +1,177 @@
+"""Worlds: each a database, topics and processes of its own on one shared stack.
+
+A stack takes seconds to start and a world less than one, so tests share the former and
+never the latter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx
+from pydantic import SecretStr
+
+from analytics.batch.compare import Comparison
+from analytics.calendar import Calendar
+from connectors.calendar import load_calendar
+from connectors.check import check_until
+from connectors.postgres import apply_schema, connect
+from connectors.settings import (
+    ConnectSettings,
+    KafkaSettings,
+    PostgresSettings,
+    Settings,
+    TopicSettings,
+    WorkerSettings,
+)
+from connectors.stack import StackInfo
+from deltafolio.local_app import LocalApp
+
+CAPTURE_PASSWORD = "capture-for-tests"  # noqa: S105 - of a server on loopback
+CATCH_UP_SECONDS = 60.0
+_numbers = itertools.count(1)
+
+
+def calendar_of(settings: Settings) -> Calendar:
+    bounds = settings.calendar
+    return load_calendar(bounds.name, bounds.start, bounds.end)
+
+
+def world_settings(info: StackInfo, home: Path, **worker: Any) -> Settings:
+    """Settings in which every name is this world's own."""
+    name = f"w{next(_numbers)}"
+    parts = urlsplit(info.dsn)
+    dsn = urlunsplit(parts._replace(path=f"/{name}"))
+    topics = {
+        field: f"{name}.{value}"
+        for field, value in TopicSettings().model_dump().items()
+        if isinstance(value, str)
+    }
+    return Settings(
+        home=home / name,
+        postgres=PostgresSettings(
+            dsn=SecretStr(dsn),
+            capture_password=SecretStr(CAPTURE_PASSWORD),
+            slot=name,
+        ),
+        kafka=KafkaSettings(bootstrap=info.bootstrap),
+        connect=ConnectSettings(url=info.connect_url, connector=name),
+        topics=TopicSettings(partitions=4, **topics),
+        worker=WorkerSettings(app_id=name, **worker),
+    )
+
+
+class World:
+    """A running application and the hands to disturb it.
+
+    Attributes
+    ----------
+    settings
+        Of this world.
+    app
+        Its processes.
+    """
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        self.settings = settings
+        self.app = LocalApp(settings, workers)
+
+    @property
+    def dsn(self) -> str:
+        return self.settings.postgres.dsn.get_secret_value()
+
+    async def execute(self, *statements: str) -> None:
+        """Execute statements, each in a transaction of its own."""
+        connection = await connect(self.dsn, "test")
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        connection = await connect(self.dsn, "test")
+        try:
+            return list(await connection.fetch(query, *args))
+        finally:
+            await connection.close()
+
+    async def snapshots(self, portfolio: int, column: str) -> list[Any]:
+        """Values of a column of a portfolio's snapshots, by session."""
+        rows = await self.fetch(
+            f"SELECT {column} AS value FROM analytics.portfolio_snapshots "
+            "WHERE portfolio_id = $1 ORDER BY session",
+            portfolio,
+        )
+        return [row["value"] for row in rows]
+
+    async def caught_up(self, limit: float = CATCH_UP_SECONDS) -> None:
+        await self.app.wait_caught_up(limit)
+
+    async def check(self, wait: float = CATCH_UP_SECONDS) -> Comparison:
+        """Compare with the oracle, for as long as something differs."""
+        settings = self.settings
+        return await check_until(
+            self.dsn,
+            settings.postgres.source_schema,
+            calendar_of(settings),
+            wait=wait,
+        )
+
+    async def assert_equal_to_the_oracle(self) -> int:
+        """Wait, compare, and give the number of cells compared."""
+        found = await self.check()
+        logs = "" if found.differ == 0 else self.story()
+        assert found.differ == 0, f"{found.differ} differ, first: {found.first}\n{logs}"
+        assert found.cells > 0
+        return found.cells
+
+    def story(self) -> str:
+        """Return the ends of the logs, for a test that failed."""
+        tails = []
+        for path in sorted((self.settings.home / "logs").glob("*.log")):
+            tails.append(f"--- {path.name}\n{path.read_text('utf-8')[-2000:]}")
+        return "\n".join(tails)
+
+
+@asynccontextmanager
+async def open_world(
+    info: StackInfo, home: Path, workers: int = 1, **worker: Any
+) -> AsyncIterator[World]:
+    """Make a world, run it, and leave nothing of it but its topics."""
+    world = World(world_settings(info, home, **worker), workers)
+    name = world.settings.postgres.slot
+    await _execute(info, f"CREATE DATABASE {name}")
+    await apply_schema(world.settings.postgres)
+    try:
+        world.app.start()
+        yield world
+    finally:
+        world.app.stop()
+        async with httpx.AsyncClient(base_url=info.connect_url) as client:
+            await client.delete(f"/connectors/{name}")
+        await _execute(info, *_drop(name))
+
+
+def _drop(name: str) -> list[str]:
+    slot = f"FROM pg_replication_slots WHERE slot_name = '{name}'"
+    return [
+        f"SELECT pg_terminate_backend(active_pid) {slot} AND active_pid IS NOT NULL",
+        f"SELECT pg_drop_replication_slot(slot_name) {slot}",
+        f"DROP DATABASE {name} WITH (FORCE)",
+    ]
+
+
+async def _execute(info: StackInfo, *statements: str) -> None:
+    connection = await connect(info.dsn, "test")
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
