@@ -1,7 +1,6 @@
 """``deltafolio check``: whether every published number is what the rows say."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import asyncpg  # type: ignore[import-untyped]
@@ -31,13 +30,12 @@ def check(
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to try again while something differs.")
     ] = 0.0,
-    home: Annotated[Path | None, typer.Option(help="State directory.")] = None,
 ) -> None:
     """Compare every cell in schema analytics with an independent computation.
 
     Exit status: 0 nothing differs, 1 something does, 2 it could not be compared.
     """
-    settings = Settings.load(home)
+    settings = Settings.load()
     where = dsn or settings.postgres.dsn.get_secret_value()
     bounds = settings.calendar
     try:

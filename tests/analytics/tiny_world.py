@@ -13,12 +13,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from hypothesis import strategies as st
 
 from analytics.calendar import Calendar
-from analytics.rows import PORTFOLIO_TABLES, Change, Version
+from analytics.rows import PORTFOLIO_TABLES, Change, Row, Version
+from analytics.validity import Refusal, validate
 
 Raw = dict[str, Any]
 Key = tuple[Any, ...]
@@ -156,6 +158,17 @@ def profile(symbol: str, sector: str | None, *, is_etf: bool = False) -> Raw:
     }
 
 
+def weight(ident: int, code: str, sector: str, share: Any, day: date) -> Raw:
+    """A row of ``benchmarks_sector_weights``."""
+    return {
+        "id": ident,
+        "benchmark_code": code,
+        "sector": sector,
+        "weight": dec(share),
+        "effective_date": day,
+    }
+
+
 def dec(value: Any) -> Any:
     """Decimal of a number written in a test; anything else as it is."""
     return Decimal(str(value)) if isinstance(value, int | float) else value
@@ -276,20 +289,36 @@ def _captured(
         yield Change(table, key, version, ts, owner, row)
 
 
-def admitted(table: str, raw: Raw) -> Any:
-    """What the door makes of a raw row: the row, or None when refused."""
-    return None
+def admitted(table: str, raw: Raw) -> Row | None:
+    """What the door makes of a raw row: the row, or None when it is absent."""
+    verdict = validate(table, {k: as_json(v) for k, v in raw.items()}, CALENDAR)
+    return None if isinstance(verdict, Refusal) else verdict
+
+
+def as_json(value: Any) -> Any:
+    """A column as Debezium's JSON has it."""
+    if isinstance(value, Decimal):
+        return "NAN" if value.is_nan() else f"{value:f}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, date):
+        return value.toordinal() - date(1970, 1, 1).toordinal()
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN"
+    return value
 
 
 # --- strategies ----------------------------------------------------------------
 
 
-def mostly(usual: Iterable[Any], *, rarely: Iterable[Any]) -> st.SearchStrategy[Any]:
-    """Numbers (as text) or dates: eight of ten draws are usual ones."""
-    common, odd = list(usual), list(rarely)
-    times = max(1, round(4 * len(odd) / len(common)))
-    pool = common * times + odd
-    return st.sampled_from([Decimal(v) if isinstance(v, str) else v for v in pool])
+def decimals(*texts: str) -> st.SearchStrategy[Decimal]:
+    """One of some numbers."""
+    return st.sampled_from([Decimal(text) for text in texts])
+
+
+def chance(one_in: int) -> st.SearchStrategy[bool]:
+    """True now and then; shrinks to False."""
+    return st.integers(1, one_in).map(lambda number: number == one_in)
 
 
 def whole(low: int, high: int) -> list[str]:
@@ -297,106 +326,137 @@ def whole(low: int, high: int) -> list[str]:
     return [str(number) for number in range(low, high + 1)]
 
 
-BETWEEN = [FIRST + timedelta(n) for n in range((LAST - FIRST).days + 1)]
+ROLLABLE = [DAYS[0] - timedelta(1), DAYS[-1]]
+BETWEEN = [
+    ROLLABLE[0] + timedelta(n) for n in range((ROLLABLE[1] - ROLLABLE[0]).days + 1)
+]
 SESSIONS = st.sampled_from(DAYS)
-DATES = mostly(
-    [*DAYS, *DAYS, *BETWEEN], rarely=[date(1899, 1, 1), date.max, date.min, FIRST, LAST]
-)
+DATES = st.sampled_from([*DAYS, *BETWEEN])
 IDS = st.integers(1, 3)
 LOTS = st.integers(1, 5)
 # Mostly whole numbers; halves and 1e-4 quantities so that products end on ties;
-# what overflows; and what the door refuses.
-PRICES = mostly(
-    [*whole(1, 12), "0.5", "1.5", "3.333333", "10.000001"],
-    rarely=["0", "-1", "NaN", "0.0000001", "9000000000000", "10000000000000"],
+# and, of two hundred draws one, what overflows.
+PRICES = st.one_of(
+    decimals(*whole(1, 12)),
+    decimals(*whole(1, 12), "0.5", "1.5", "3.333333", "10.000001", "0"),
+    decimals(*whole(1, 12) * 2, "9000000000000"),
 )
-QUANTITIES = mostly(
-    [*whole(1, 6), "0.0001", "0.0003", "0.0005", "0.25"],
-    rarely=["0", "0", "NaN", "0.00001", "999999999999"],
+QUANTITIES = st.one_of(
+    decimals(*whole(1, 6)),
+    decimals(*whole(1, 6), "0.0001", "0.0003", "0.0005", "0.25", "0", "0"),
+    decimals(*whole(1, 6) * 5, "999999999999"),
 )
-AMOUNTS = mostly(
-    [*whole(1, 9), "100", "500", "0.0001"],
-    rarely=["0", "-5", "NaN", "900000000000000"],
-)
-EQUITY = mostly(
-    ["0", "10", "100", "1000"], rarely=[None, "NaN", "-50", "900000000000000"]
-)
-DELETED = mostly([None], rarely=[datetime(2025, 1, 1, tzinfo=UTC)])
+AMOUNTS = decimals(*whole(1, 9), "100", "500", "0.0001", "900000000000000")
+EQUITY = decimals("1000", "100", "10", "0", "-50", "900000000000000")
+DELETED = chance(8).map(lambda yes: datetime(2025, 1, 1, tzinfo=UTC) if yes else None)
+
+# What the door refuses, by the end of a column's name.
+BAD_NUMBERS = [Decimal("NaN"), Decimal("0.0000001"), Decimal(-1), Decimal("1e15")]
+BAD_DATES = [date(1899, 1, 1), date.max, date.min, FIRST, LAST, None]
+BAD: dict[str, list[Any]] = {
+    "date": BAD_DATES,
+    "price": [*BAD_NUMBERS, None],
+    "close": [*BAD_NUMBERS, Decimal(0)],
+    "quantity": BAD_NUMBERS,
+    "amount": [*BAD_NUMBERS, Decimal(0)],
+    "balance": [Decimal("NaN"), Decimal("0.00001"), None],
+    "closed": [Decimal("NaN"), Decimal("0.00001"), Decimal(0)],
+    "weight": [Decimal("NaN"), Decimal("0.000000001")],
+    "adj_close": [0.0, -1.0, float("nan"), float("inf")],
+    "type": ["X"],
+    "class": [None, "X"],
+    "symbol": [""],
+}
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, rows: st.SearchStrategy[Raw], one_in: int = 8) -> Raw:
+    """A row, now and then with one column that the door may refuse."""
+    row = draw(rows)
+    if draw(chance(one_in)):
+        column = draw(st.sampled_from([c for c in row if _bad(c) is not None]))
+        bad = draw(st.sampled_from(_bad(column)))
+        if column != "date" or bad is not None:  # a key
+            row[column] = bad
+    return row
+
+
+def _bad(column: str) -> list[Any] | None:
+    ends = [end for end in BAD if column.endswith(end)]
+    return BAD[max(ends, key=len)] if ends else None
 
 
 @st.composite
 def portfolios(draw: st.DrawFn) -> Raw:
-    """A row of ``portfolios``, mostly valid."""
+    """A row of ``portfolios``."""
     return portfolio(
         draw(IDS),
         draw(EQUITY),
-        inception_date=draw(st.one_of(st.none(), st.none(), DATES)),
+        inception_date=draw(DATES) if draw(chance(4)) else None,
         deleted_at=draw(DELETED),
     )
 
 
 @st.composite
 def lots(draw: st.DrawFn) -> Raw:
-    """A row of ``positions``, mostly valid."""
-    kind = draw(st.sampled_from(["LONG", "LONG", "SHORT", "LC", "LP", "SC", "SP", "X"]))
-    quantity = draw(QUANTITIES)
-    if kind in ("SHORT", "SC", "SP") and draw(st.integers(0, 9)):
-        quantity = -quantity
-    option = kind in ("LC", "LP", "SC", "SP") or not draw(st.integers(0, 9))
-    closed = draw(st.integers(0, 3)) == 0
+    """A row of ``positions``."""
+    kind = draw(st.sampled_from(["LONG", "LONG", "SHORT", "LC", "LP", "SC", "SP"]))
+    option = kind in ("LC", "LP", "SC", "SP") or draw(chance(20))
+    sign = -1 if kind.startswith("S") else 1
+    closed = draw(chance(4))
+    entry, end = sorted([draw(DATES), draw(DATES)])
     return lot(
         draw(LOTS),
         draw(IDS),
-        draw(st.sampled_from([*SYMBOLS, *SYMBOLS, ""])),
-        quantity,
+        draw(st.sampled_from(SYMBOLS)),
+        sign * draw(QUANTITIES),
         draw(PRICES),
-        draw(DATES),
+        entry,
         position_type=kind,
         investment_class=draw(
-            st.sampled_from(["PUBLIC", "PUBLIC", "OPTIONS", "PRIVATE", None])
+            st.sampled_from(["PUBLIC", "PUBLIC", "OPTIONS", "PRIVATE"])
         ),
         exit_price=draw(PRICES) if closed else None,
-        exit_date=draw(DATES) if closed and draw(st.integers(0, 9)) else None,
-        underlying_symbol=draw(st.sampled_from([*SYMBOLS, None])) if option else None,
+        exit_date=max(entry, draw(DATES)) if closed else None,
+        underlying_symbol=draw(st.sampled_from(SYMBOLS)) if option else None,
         strike_price=draw(PRICES) if option else None,
-        expiration_date=draw(DATES) if option else None,
-        last_price=draw(st.one_of(st.none(), PRICES)),
+        expiration_date=end if option else None,
+        last_price=draw(PRICES) if draw(chance(4)) else None,
         deleted_at=draw(DELETED),
     )
 
 
 @st.composite
 def closes(draw: st.DrawFn) -> Raw:
-    """A row of ``market_data_cache``, mostly valid."""
-    day = draw(mostly(DAYS, rarely=BETWEEN[::5]))
-    adjusted = st.sampled_from([None, None, 1.0, 2.5, 7.7, 0.0, float("nan")])
+    """A row of ``market_data_cache``."""
     return price(
-        draw(st.sampled_from([*SYMBOLS] * 4 + [""])),
-        day,
-        draw(PRICES),
-        draw(adjusted),
+        draw(st.sampled_from(SYMBOLS)),
+        draw(SESSIONS),
+        draw(PRICES.filter(bool)),
+        draw(st.sampled_from([None, None, 1.0, 2.5, 7.7])),
     )
 
 
 @st.composite
 def flows(draw: st.DrawFn) -> Raw:
-    """A row of ``equity_changes``, mostly valid."""
-    kind = draw(st.sampled_from(["CONTRIBUTION", "WITHDRAWAL", "GIFT"]))
+    """A row of ``equity_changes``."""
+    kind = draw(st.sampled_from(["CONTRIBUTION", "WITHDRAWAL"]))
     made = flow(draw(IDS), draw(IDS), kind, draw(AMOUNTS), draw(DATES))
     return {**made, "deleted_at": draw(DELETED)}
 
 
 @st.composite
 def events(draw: st.DrawFn) -> Raw:
-    """A row of ``position_realized_events``, mostly valid."""
+    """A row of ``position_realized_events``."""
+    priced = not draw(chance(3))
     made = event(
         draw(st.integers(1, 4)),
         draw(IDS),
         draw(LOTS),
         draw(DATES),
-        draw(QUANTITIES) * draw(st.sampled_from([1, -1])),
-        draw(st.one_of(st.none(), PRICES)),
-        draw(st.one_of(st.none(), st.integers(-40, 40).map(Decimal))),
+        draw(QUANTITIES.filter(bool)) * draw(st.sampled_from([1, -1])),
+        draw(PRICES) if priced else None,
+        Decimal(draw(st.integers(-40, 40))) if not priced or draw(chance(4)) else None,
     )
     return {**made, "deleted_at": draw(DELETED)}
 
@@ -410,13 +470,26 @@ def profiles(draw: st.DrawFn) -> Raw:
     )
 
 
+@st.composite
+def weights(draw: st.DrawFn) -> Raw:
+    """A row of ``benchmarks_sector_weights``."""
+    return weight(
+        draw(LOTS),
+        draw(st.sampled_from(["SPX", "NDX"])),
+        draw(st.sampled_from(["Technology", "Information Technology", "Energy"])),
+        draw(decimals("0.5", "0.25", "1", "-1")),
+        draw(DATES),
+    )
+
+
 ROWS = {
-    "portfolios": portfolios(),
-    "positions": lots(),
-    "market_data_cache": closes(),
-    "equity_changes": flows(),
-    "position_realized_events": events(),
+    "portfolios": spoilt(portfolios(), 12),
+    "positions": spoilt(lots()),
+    "market_data_cache": spoilt(closes(), 16),
+    "equity_changes": spoilt(flows()),
+    "position_realized_events": spoilt(events()),
     "company_profiles": profiles(),
+    "benchmarks_sector_weights": spoilt(weights()),
 }
 # Which table a statement is about: lots and prices are where the work is.
 WEIGHTED = [
@@ -426,6 +499,7 @@ WEIGHTED = [
     *["equity_changes"] * 2,
     *["position_realized_events"] * 3,
     "company_profiles",
+    "benchmarks_sector_weights",
 ]
 
 
@@ -458,8 +532,9 @@ def openings(draw: st.DrawFn) -> Transaction:
         Upsert("portfolios", portfolio(ident, draw(st.sampled_from([10, 1000]))))
         for ident in range(1, draw(st.integers(2, 4)))
     ]
-    made += [Upsert("market_data_cache", draw(closes())) for _ in range(12)]
+    made += [Upsert("market_data_cache", draw(closes())) for _ in range(14)]
     made += [Upsert("positions", draw(lots())) for _ in range(4)]
+    made += [Upsert("position_realized_events", draw(events())) for _ in range(2)]
     return draw(st.permutations(made))
 
 

@@ -219,8 +219,14 @@ async def run(*arguments: str) -> Any:
     return await asyncio.to_thread(CliRunner().invoke, app, ["check", *arguments])
 
 
-async def test_the_command_says_what_it_found(database, postgres, tmp_path):
-    where = ["--dsn", postgres.dsn.get_secret_value(), "--home", str(tmp_path)]
+@pytest.fixture
+def no_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("DELTAFOLIO_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_state")
+async def test_the_command_says_what_it_found(database, postgres):
+    where = ["--dsn", postgres.dsn.get_secret_value()]
     # The tiny world's days are those of the real exchange.
     equal = await run(*where)
     assert equal.exit_code == 0, equal.output
@@ -237,12 +243,12 @@ async def test_the_command_says_what_it_found(database, postgres, tmp_path):
     assert (await run(*where, "--portfolios", "2-3")).exit_code == 0
 
 
-async def test_the_command_fails_in_words(postgres, tmp_path):
-    home = ["--home", str(tmp_path)]
-    nowhere = await run("--dsn", "postgresql://postgres@127.0.0.1:1/none", *home)
+@pytest.mark.usefixtures("no_state")
+async def test_the_command_fails_in_words(postgres):
+    nowhere = await run("--dsn", "postgresql://postgres@127.0.0.1:1/none")
     assert nowhere.exit_code == 2
     assert "check failed: " in nowhere.output
-    empty = await run("--dsn", postgres.dsn.get_secret_value(), *home)
+    empty = await run("--dsn", postgres.dsn.get_secret_value())
     assert empty.exit_code == 2
     assert 'relation "public.portfolios" does not exist' in empty.output
-    assert (await run("--portfolios", "1,x", *home)).exit_code == 2
+    assert (await run("--portfolios", "1,x")).exit_code == 2

@@ -1,0 +1,295 @@
+"""Statistics of one window of returns, as a textbook writes them.
+
+Every function gets the returns of one window (NaN where one is missing) and
+gives numbers, or the reason why there are none. statsmodels regresses, numpy
+solves; nothing is carried from one window to the next.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from statsmodels.regression.linear_model import OLS
+
+Series = NDArray[np.float64]
+
+NOTHING = 1e-20
+COLLINEAR = 1e-12
+EQUAL = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A regression on one factor; null numbers have the reason."""
+
+    n: int
+    reason: str | None
+    beta: float | None = None
+    alpha: float | None = None
+    r2: float | None = None
+    se: float | None = None
+    p: float | None = None
+    clipped: bool = False
+    unclipped: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """Loadings on several factors; absent factors are not in ``loadings``."""
+
+    n: int
+    reason: str | None
+    loadings: dict[str, float] = field(default_factory=dict)
+    unclipped: dict[str, float] = field(default_factory=dict)
+    r2: float | None = None
+    condition: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Direction of the volatility and the numbers behind the word."""
+
+    n: int
+    reason: str | None
+    word: str | None = None
+    slope: float | None = None
+    strength: float | None = None
+
+
+def varies(values: Series) -> bool:
+    """Whether values are more than one number and rounding."""
+    centred = values - values.mean()
+    return bool((centred**2).sum() > NOTHING * (values**2).sum())
+
+
+def count(values: Series) -> int:
+    """How many returns are there."""
+    return int((~np.isnan(values)).sum())
+
+
+def fit(y: Series, x: Series, *, minimum: int, history: int, cap: float) -> Fit:
+    """Ordinary least squares of y on x with intercept (section 5)."""
+    rows = ~np.isnan(y) & ~np.isnan(x)
+    n = int(rows.sum())
+    if count(x) < history:
+        return Fit(n, "no_factor_history")
+    if n < minimum:
+        return Fit(n, "too_few")
+    y, x = y[rows], x[rows]
+    if not varies(x) or not varies(y):
+        return Fit(n, "constant")
+    # A column of unit length and mean zero: the same fit, well conditioned even
+    # when a print is a million times too large.
+    length = float(np.sqrt(((x - x.mean()) ** 2).sum()))
+    model = OLS(y, np.column_stack([np.ones(n), (x - x.mean()) / length])).fit()
+    beta = float(model.params[1]) / length
+    alpha = float(y.mean() - beta * x.mean())
+    if model.ssr <= NOTHING * model.centered_tss:
+        r2, se, p = 1.0, 0.0, 0.0
+    else:
+        r2, se, p = model.rsquared, model.bse[1] / length, model.pvalues[1]
+    return Fit(
+        n=n,
+        reason=None,
+        beta=min(max(beta, -cap), cap),
+        alpha=alpha,
+        r2=float(r2),
+        se=float(se),
+        p=float(p),
+        clipped=abs(beta) > cap,
+        unclipped=beta,
+    )
+
+
+def ridge(
+    y: Series,
+    factors: dict[str, Series],
+    *,
+    minimum: int,
+    history: int,
+    alpha: float,
+    cap: float,
+) -> Ridge:
+    """Ridge on standardised factors (section 6); factors by name.
+
+    Absent factors (too short, or without variance in the window) are left out.
+    """
+    present = {
+        name: x
+        for name, x in factors.items()
+        if count(x) >= history and varies(x[~np.isnan(x)])
+    }
+    columns = np.column_stack([y, *present.values()])
+    columns = columns[~np.isnan(columns).any(axis=1)]
+    n = len(columns)
+    if not present:
+        return Ridge(n, "no_factor_history")
+    if n < minimum:
+        return Ridge(n, "too_few")
+    if not all(varies(column) for column in columns.T):
+        return Ridge(n, "constant")
+    target = columns[:, 0] - columns[:, 0].mean()
+    x = columns[:, 1:]
+    sigma = x.std(axis=0)
+    z = (x - x.mean(axis=0)) / sigma
+    gram = z.T @ z
+    b = np.linalg.solve(gram + alpha * np.eye(len(present)), z.T @ target)
+    eigenvalues = np.linalg.eigvalsh(gram)
+    collinear = eigenvalues[0] <= COLLINEAR * eigenvalues[-1]
+    free = dict(zip(present, (float(v) for v in b / sigma), strict=True))
+    return Ridge(
+        n=n,
+        reason=None,
+        loadings={name: min(max(v, -cap), cap) for name, v in free.items()},
+        unclipped=free,
+        r2=float(1 - ((target - z @ b) ** 2).sum() / (target**2).sum()),
+        condition=None
+        if collinear
+        else float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
+    )
+
+
+def volatility(window: Series, minimum: int, year: int) -> float | None:
+    """Annualised standard deviation of a window (ddof 1), None if too few."""
+    values = window[~np.isnan(window)]
+    if len(values) < minimum:
+        return None
+    return float(values.std(ddof=1) * np.sqrt(year))
+
+
+def volatilities(series: Series, length: int, minimum: int, year: int) -> Series:
+    """Volatility of every window of a series that it has; NaN where too few."""
+    windows = sliding_window_view(series, length)
+    present = ~np.isnan(windows)
+    n = present.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(present, windows, 0.0).sum(axis=1) / n
+        squares = np.where(present, (windows - mean[:, None]) ** 2, 0.0).sum(axis=1)
+        found = np.sqrt(squares / (n - 1) * year)
+    return np.where(n >= minimum, found, np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class HarRule:
+    """Lengths of the HAR: week, month, horizon; rows needed; sessions a year."""
+
+    week: int
+    month: int
+    horizon: int
+    minimum: int
+    year: int
+
+
+def har(returns: Series, rule: HarRule) -> tuple[float | None, str | None]:
+    """Forecast of the volatility of the next sessions (section 7, Corsi 2009)."""
+    x = returns**2
+    week = _means(x, rule.week)
+    month = _means(x, rule.month)
+    ahead = np.full(len(x), np.nan)
+    ahead[: -rule.horizon] = _means(x, rule.horizon)[rule.horizon :]
+    inputs = np.column_stack([x, week, month])
+    whole = np.isfinite(inputs).all(axis=1)
+    whole &= np.arange(len(x)) >= rule.month - 1
+    rows = whole & ~np.isnan(ahead)
+    if rows.sum() < rule.minimum:
+        return None, "too_few"
+    if not whole[-1]:
+        return None, "recent_gap"
+    if not all(varies(column) for column in inputs[rows].T):
+        return None, "constant"
+    mean, sigma = inputs[rows].mean(axis=0), inputs[rows].std(axis=0)
+    z = (inputs[rows] - mean) / sigma
+    eigenvalues = np.linalg.eigvalsh(z.T @ z)
+    if eigenvalues[0] <= COLLINEAR * eigenvalues[-1]:
+        return None, "collinear"
+    target = ahead[rows]
+    b, *_ = np.linalg.lstsq(z, target - target.mean(), rcond=None)
+    forecast = target.mean() + ((inputs[-1] - mean) / sigma) @ b
+    return float(np.sqrt(rule.year * max(0.0, forecast))), None
+
+
+def _means(x: Series, length: int) -> Series:
+    """Mean of the last ``length`` values at each place, if two thirds exist."""
+    padded = np.concatenate([np.full(length - 1, np.nan), x])
+    windows = sliding_window_view(padded, length)
+    n = (~np.isnan(windows)).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.nansum(windows, axis=1) / n
+    return np.where(n >= -(-2 * length // 3), means, np.nan)
+
+
+def trend(values: Series, minimum: int, steep: float, clear: float) -> Trend:
+    """Direction of the last values of a volatility, against the session number."""
+    there = ~np.isnan(values)
+    n = int(there.sum())
+    if n < minimum:
+        return Trend(n, "too_few")
+    y = values[there]
+    if not varies(y):
+        return Trend(n, None, "stable", 0.0, None)
+    model = OLS(y, np.column_stack([np.ones(n), np.flatnonzero(there)])).fit()
+    slope, strength = float(model.params[1]), float(model.rsquared)
+    word = "stable"
+    if abs(slope) > steep and strength > clear:
+        word = "increasing" if slope > 0 else "decreasing"
+    return Trend(n, None, word, slope, strength)
+
+
+def percentile(values: Series, minimum: int) -> tuple[float | None, str | None]:
+    """Rank of the last value among all that exist, halves for equal ones."""
+    there = values[~np.isnan(values)]
+    if len(there) < minimum or np.isnan(values[-1]):
+        return None, "too_few"
+    today = values[-1]
+    equal = np.abs(there - today) <= EQUAL * np.maximum(np.abs(there), abs(today))
+    less = (there < today) & ~equal
+    return float(100 * (less.sum() + equal.sum() / 2) / len(there)), None
+
+
+def correlate(x: Series, y: Series, minimum: int) -> tuple[float | None, int, str]:
+    """Pearson's correlation of the rows where both exist: (rho, n, reason)."""
+    rows = ~np.isnan(x) & ~np.isnan(y)
+    n = int(rows.sum())
+    if n < minimum:
+        return None, n, "too_few"
+    x, y = x[rows], y[rows]
+    if not varies(x) or not varies(y):
+        return None, n, "constant"
+    x, y = x - x.mean(), y - y.mean()
+    x, y = x / np.sqrt((x**2).sum()), y / np.sqrt((y**2).sum())
+    return float(x @ y), n, ""
+
+
+def nearest_correlation(
+    matrix: Series, tolerance: float, rounds: int
+) -> tuple[Series, bool]:
+    """Nearest correlation matrix in the Frobenius norm (Higham 2002).
+
+    Alternating projections on the semidefinite matrices and on those of unit
+    diagonal, with Dykstra's correction. The second value says whether it converged.
+    """
+    y = matrix.copy()
+    correction = np.zeros_like(matrix)
+    x = matrix.copy()
+    for _ in range(rounds):
+        before_x, before_y = x, y
+        r = y - correction
+        values, vectors = np.linalg.eigh(r)
+        x = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        correction = x - r
+        y = (x + x.T) / 2
+        np.fill_diagonal(y, 1.0)
+        steps = (
+            np.linalg.norm(x - before_x) / np.linalg.norm(x),
+            np.linalg.norm(y - before_y) / np.linalg.norm(y),
+            np.linalg.norm(y - x) / np.linalg.norm(y),
+        )
+        if max(steps) <= tolerance:
+            return y, True
+    return y, False
+
+
+# statsmodels imports what warns of its own future; that is not ours to answer.
+warnings.filterwarnings("ignore", module="statsmodels")
