@@ -18,6 +18,9 @@ KEY_COLUMNS: dict[str, str] = {
 """Captured tables, and the column whose value is the record's key (and decides its
 partition)."""
 
+HEARTBEAT_PREFIX = "deltafolio"
+"""Prefix of the logical message by which the slot moves on while nothing changes."""
+
 CONNECTOR_CLASS = "io.debezium.connector.postgresql.PostgresConnector"
 
 
@@ -139,11 +142,21 @@ def _pace() -> dict[str, str]:
         "max.batch.size": "8192",
         "max.queue.size": "32768",
         "snapshot.fetch.size": "10000",
-        "heartbeat.interval.ms": "1000",
+        # A transaction of nothing: without it the slot holds back all WAL, that of
+        # the sink's tables too, until the next change of a captured table. It needs
+        # no table and no right. (Letting the driver confirm by itself is no way: the
+        # slot then overtakes Connect's offset, and the next start is refused.)
+        "heartbeat.interval.ms": "5000",
+        "heartbeat.action.query": (
+            f"SELECT pg_logical_emit_message(true, '{HEARTBEAT_PREFIX}', '')"
+        ),
+        "message.prefix.exclude.list": HEARTBEAT_PREFIX,
         "status.update.interval.ms": "1000",
         "retriable.restart.connector.wait.ms": "1000",
         "slot.retry.delay.ms": "1000",
         "slot.max.retries": "30",
-        "producer.override.linger.ms": "5",
+        # The poll above is the batch; waiting again for 20 ms costs 12 ms of p50 and
+        # saves a tenth of a core at 1000 rows a second.
+        "producer.override.linger.ms": "0",
         "producer.override.compression.type": "lz4",
     }

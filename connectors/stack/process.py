@@ -175,6 +175,16 @@ def find_marked(marker: str) -> Iterator[Identity]:
                     yield identity
 
 
+def works_in(directory: Path) -> bool:
+    """Whether a living process has this directory as its current one."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            dead = process.status() == psutil.STATUS_ZOMBIE
+            if not dead and process.cwd() == str(directory):
+                return True
+    return False
+
+
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
     """Return the last lines of a log; empty if there is none."""
     try:

