@@ -1,27 +1,32 @@
 """How far a running application is, read from the outside.
 
-PostgreSQL tells up to where capture has confirmed, Kafka where each log ends, and the
-sink's own table up to where it has written. Nothing is asked of the processes, so it
-works for any number of them, wherever they run, and while one of them is dead.
+PostgreSQL tells up to where capture has confirmed, Kafka where each log ends, the
+sink's own table up to where it has written; workers of this state directory are asked
+for their health. It works for any number of them, and while one of them is dead.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
+import httpx
+import msgspec
 from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
 from connectors.kafka import places_of, started_admin, started_consumer
 from connectors.postgres import connect
 from connectors.settings import Settings
+from connectors.stack.process import identify
 
 LOOK_SECONDS = 0.1
+HEALTH_SECONDS = 2.0
 
 
 class NotCaughtUpError(Exception):
@@ -116,6 +121,24 @@ class Gauge:
         """Read where PostgreSQL's log ends now."""
         return str(await self._database.fetchval("SELECT pg_current_wal_lsn()::text"))
 
+    async def behind(self) -> str:
+        """Say what the workers of this state directory wait for; empty if nothing.
+
+        Where there are none, nothing can be said, and nothing is.
+        """
+        async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as client:
+            told = [await _health(client, port) for port in _ports(self._settings)]
+        if not told:
+            return ""
+        for health in told:
+            if health is None or health.lag or not health.ready:
+                return health.reason or "records" if health else "a worker is starting"
+        published = {
+            partition for health in told if health for partition in health.published
+        }
+        missing = self._settings.topics.partitions - len(published)
+        return f"{missing} partitions have no worker" if missing else ""
+
     async def settle(
         self,
         quiet: float = 1.0,
@@ -127,7 +150,7 @@ class Gauge:
         Parameters
         ----------
         quiet
-            Seconds for which no counter may move.
+            Seconds for which no counter may move while no worker is behind.
         limit
             Seconds to wait at most.
         say
@@ -147,7 +170,7 @@ class Gauge:
             now = await self.read()
             if say:
                 say(now)
-            if now != last or not captured:
+            if now != last or not captured or await self.behind():
                 last, since = now, time.monotonic()
             elif now.sunk >= now.published and time.monotonic() - since >= quiet:
                 return now
@@ -201,3 +224,39 @@ class Gauge:
                 [names.snapshots, names.positions],
             )
         )
+
+
+class _Health(msgspec.Struct):
+    """What is used of a worker's answer."""
+
+    ready: bool
+    lag: int
+    published: list[int]
+    reason: str = ""
+
+
+class _Where(msgspec.Struct):
+    """Where a worker of this machine answers."""
+
+    pid: int
+    port: int
+
+
+def _ports(settings: Settings) -> list[int]:
+    """Ports of the workers that run in this state directory."""
+    found = []
+    for path in (settings.home / "run").glob("worker-*.json"):
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            where = msgspec.json.decode(path.read_bytes(), type=_Where)
+            if identify(where.pid):
+                found.append(where.port)
+    return found
+
+
+async def _health(client: httpx.AsyncClient, port: int) -> _Health | None:
+    """Ask one worker; None if it does not answer."""
+    try:
+        answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+        return msgspec.json.decode(answer.content, type=_Health)
+    except (httpx.HTTPError, msgspec.MsgspecError):
+        return None

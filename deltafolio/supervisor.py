@@ -1,7 +1,7 @@
 """Keeps the application's processes running: a small supervisor.
 
 Each process is ``python -m deltafolio run NAME`` with its log in the state directory
-(``logs/NAME.log``) and its identity beside it (``run/NAME.json``). One that ends is
+(``logs/NAME.log``) and its identity beside it (``run/NAME.pid``). One that ends is
 started again, at once at first and more slowly if it keeps ending. A process of ours
 holds the reading end of a pipe from us: if the supervisor is killed, the pipe closes
 and the process stops in good order, so that none is left over.
@@ -90,7 +90,7 @@ def process_names(workers: int) -> list[str]:
 def read_status(home: Path) -> list[AppStatus]:
     """Look at each process that was started under a state directory."""
     found = []
-    for path in sorted((home / "run").glob("*.json")):
+    for path in sorted((home / "run").glob("*.pid")):
         identity = read_identity(path)
         found.append(
             AppStatus(
@@ -296,7 +296,7 @@ class Supervisor:
         self._pid_file(child.name).unlink(missing_ok=True)
 
     def _pid_file(self, name: str) -> Path:
-        return self.home / "run" / f"{name}.json"
+        return self.home / "run" / f"{name}.pid"
 
 
 def _command(name: str) -> list[str]:
