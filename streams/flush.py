@@ -1,0 +1,256 @@
+"""The flush: what was folded is derived, published, put down, acknowledged.
+
+One loop, one cycle at a time, in the order of ``docs/delivery.md``:
+
+E1, E2. records are decoded and folded (`Folder`), while nobody waits for anything;
+E3. results are derived;
+E4. they are published, and their storage is awaited;
+and once in a checkpoint's interval, of everything derived until then
+E5. dead letters are written;
+E6. the partitions' states are written, each with its seal last;
+E7. the market's state is written, by the owner of partition 0;
+E8. events are acknowledged.
+
+A kill between any two leaves only a repetition: results of the same revision and
+content, which are recognised by their digests at the next take-over.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from time import monotonic
+
+from analytics.results import FAMILIES, SNAPSHOTS, Result
+from streams.letters import Letters
+from streams.parts import Parts
+from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
+from streams.publisher import NotOwnerError
+from streams.state import Dump
+from streams.steps import Step, crash
+
+logger = logging.getLogger(__name__)
+
+IMMEDIATE = (SNAPSHOTS,)
+"""Families published at once; the others are conflated."""
+BULK_RECORDS = 20
+"""So many records behind, folding goes first."""
+BULK_S = 1.0
+"""... but not for longer than this."""
+BULK_LOOK_S = 0.01
+UNCONFIRMED_LOOK_S = 0.05
+REVOKE_S = 3.0
+"""How long a rebalance waits for us to put down what we give back."""
+
+
+class Flush:
+    """See the module's text; `run` is the loop.
+
+    Parameters
+    ----------
+    parts
+        Of the worker.
+    work
+        Set by whoever folded something or saw something to repair.
+    """
+
+    def __init__(self, parts: Parts, work: asyncio.Event) -> None:
+        self._parts = parts
+        self._engine = parts.engine
+        self._letters = Letters(parts.metrics)
+        self._worker = parts.settings.worker
+        self._portfolios: Portfolios
+        self._work = work
+        self._cycling = asyncio.Lock()
+        self._all_at = 0.0
+        self._checkpoint_at = monotonic() + self._worker.checkpoint_s
+
+    def wire(self, portfolios: Portfolios) -> None:
+        """Say whose partitions are flushed."""
+        self._portfolios = portfolios
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            await self._sleep()
+            await self._let_fold()
+            async with self._cycling:
+                if self._may_flush():
+                    await self._cycle(checkpoint=monotonic() >= self._checkpoint_at)
+            if not self._may_flush():
+                await asyncio.sleep(UNCONFIRMED_LOOK_S)
+
+    async def put_down(self, seconds: float) -> bool:
+        """Flush everything and write a checkpoint, within a time; whether it was."""
+        cycle = asyncio.create_task(self._last_cycle())
+        await asyncio.wait({cycle}, timeout=seconds)
+        if cycle.done():
+            return cycle.result()
+        # It goes on until its next step that needs the partition.
+        cycle.add_done_callback(_log_outcome)
+        return False
+
+    async def before_revoke(self) -> None:
+        """While the partitions are still ours: spare the next owner the work.
+
+        Not if we are in the middle of a bulk load, which would take too long, or
+        if the group does not know us any more: then they are another's by now.
+        """
+        if self._may_flush() and not self._is_behind():
+            await self.put_down(REVOKE_S)
+
+    # --- when ---
+
+    async def _sleep(self) -> None:
+        """Until there is work, conflated results are due, or a checkpoint is."""
+        until = self._checkpoint_at
+        if self._engine.touched():
+            until = min(until, self._all_at)
+        try:
+            async with asyncio.timeout(max(0.0, until - monotonic())):
+                await self._work.wait()
+        except TimeoutError:
+            return
+        self._work.clear()
+
+    async def _let_fold(self) -> None:
+        """Let neighbours arrive; while behind, fold first, for a second at most."""
+        await asyncio.sleep(self._worker.flush_ms / 1000)
+        until = monotonic() + BULK_S
+        while self._is_behind() and monotonic() < until:  # noqa: ASYNC110 - both move
+            await asyncio.sleep(BULK_LOOK_S)
+
+    def _is_behind(self) -> bool:
+        return self._parts.market.behind + self._portfolios.behind > BULK_RECORDS
+
+    def _may_flush(self) -> bool:
+        """Whether all we own is live and ours beyond doubt.
+
+        What the engine holds of a partition that is still being brought up must
+        not be published, so everything waits for it: a second or so.
+        """
+        ownership = self._parts.ownership
+        live = ownership.live
+        return bool(live) and live == ownership.owned and ownership.is_confirmed()
+
+    # --- one cycle ---
+
+    async def _last_cycle(self) -> bool:
+        async with self._cycling:
+            if self._may_flush():
+                return await self._cycle(checkpoint=True)
+        return False
+
+    async def _cycle(self, *, checkpoint: bool) -> bool:
+        """E3 to E8; whether all of it was done."""
+        await self._repair()
+        now = monotonic()
+        everything = checkpoint or now >= self._all_at
+        results = self._derive(FAMILIES if everything else IMMEDIATE)  # E3
+        if everything:
+            self._all_at = now + self._worker.conflate_ms / 1000
+        # At this instant nothing is touched: states and what was said agree.
+        dumps = self._put_down() if checkpoint else {}
+        market = self._put_down_market() if checkpoint else None
+        crash.done(Step.DERIVE)
+        lost = await self._publish(results)  # E4
+        if not checkpoint:
+            return not lost
+        await self._letters.write(self._parts.folder.take_letters())  # E5
+        crash.done(Step.LETTERS)
+        sealed = await self._write_states(dumps)  # E6
+        crash.done(Step.CHECKPOINT)
+        await self._write_market(market)  # E7
+        crash.done(Step.MARKET_CHECKPOINT)
+        self._portfolios.acknowledge(sealed)  # E8
+        crash.done(Step.ACKNOWLEDGE)
+        self._checkpoint_at = monotonic() + self._worker.checkpoint_s
+        return len(sealed) == len(dumps)
+
+    async def _repair(self) -> None:
+        """R1 to R3: set right what another writer left on our topics."""
+        parts = self._parts
+        for partition in list(parts.ownership.live):
+            generation = parts.ownership.generation
+
+            def still_ours(p: int = partition, g: int = generation) -> bool:
+                return p in parts.ownership.live and g == parts.ownership.generation
+
+            for family, lane in parts.publisher.result_lanes(partition).items():
+                await parts.tails.repair(family, lane, still_ours)
+            if parts.states.lane(partition).take_foreign():
+                parts.states.distrust(partition)
+        if parts.market_state.lane.take_foreign():
+            parts.market_state.distrust()
+        parts.tails.restore_order()
+
+    def _derive(self, families: Collection[str]) -> list[Result]:
+        return self._engine.derive(families)
+
+    async def _publish(self, results: Sequence[Result]) -> set[int]:
+        if not results:
+            return set()
+        lost = await self._parts.publisher.publish(results)
+        crash.done(Step.PUBLISH)
+        for partition in lost:
+            self._portfolios.drop(partition)
+        for family, count in Counter(result.family for result in results).items():
+            self._parts.metrics.published(family, count)
+        self._parts.metrics.latency(results[-1].as_of)
+        return lost
+
+    # --- checkpoints ---
+
+    def _put_down(self) -> dict[int, Dump]:
+        """States of what is live; not while a repair is not over.
+
+        Whoever takes over from the checkpoint before must find the repair to do.
+        """
+        states, tails = self._parts.states, self._parts.tails
+        live = self._parts.ownership.live
+        return {p: states.put_down(p) for p in live if not tails.waits(p)}
+
+    def _put_down_market(self) -> Dump | None:
+        if WRITER_OF_THE_MARKET in self._parts.ownership.live:
+            return self._parts.market_state.put_down()
+        return None
+
+    async def _write_states(self, dumps: dict[int, Dump]) -> dict[int, int]:
+        """E6; returns the next offset of each partition that was sealed."""
+        ours = [p for p in dumps if p in self._parts.ownership.live]
+        outcomes = await asyncio.gather(
+            *(self._parts.states.write(p, dumps[p], self._said_until(p)) for p in ours),
+            return_exceptions=True,
+        )
+        sealed = {}
+        for partition, outcome in zip(ours, outcomes, strict=True):
+            if isinstance(outcome, NotOwnerError):
+                self._portfolios.drop(partition)
+            elif outcome is not None:
+                raise outcome
+            else:
+                sealed[partition] = dumps[partition].p
+                self._parts.metrics.checkpoints.inc()
+        return sealed
+
+    def _said_until(self, partition: int) -> dict[str, int]:
+        """By family, the offset before which a checkpoint knows what was said."""
+        lanes = self._parts.publisher.result_lanes(partition)
+        return {
+            family: min([lane.expected or 0, *(start for start, _ in lane.foreign)])
+            for family, lane in lanes.items()
+        }
+
+    async def _write_market(self, dump: Dump | None) -> None:
+        if dump is None:
+            return
+        try:
+            await self._parts.market_state.write(dump)
+        except NotOwnerError:
+            self._parts.market_state.distrust()
+
+
+def _log_outcome(cycle: "asyncio.Task[bool]") -> None:
+    """Log how a cycle failed that outlived its time; nobody waits for it."""
+    if not cycle.cancelled() and (error := cycle.exception()):
+        logger.warning("a flush that was not waited for failed: %s", error)

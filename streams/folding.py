@@ -1,0 +1,108 @@
+"""E1 and E2: records of the journal are decoded and folded into the engine.
+
+A record that cannot be decoded is bad input: it goes to the dead letters (E5) and
+counts as folded, for it will not get better. Anything else that goes wrong is not
+caught here and ends the worker before anything is acknowledged.
+"""
+
+from typing import NamedTuple
+
+from analytics.engine import Engine
+from connectors.journal import Batch, JournalFormatError, decode
+from connectors.settings import TopicSettings
+from streams.metrics import Metrics
+from streams.steps import Step, crash, offsets
+
+MARKET_PARTITION = 0
+
+
+class OutOfOrderError(RuntimeError):
+    """A record is not the next one of its log: a defect, never input."""
+
+
+class Letter(NamedTuple):
+    """A record that could not be read: where it lies, what it is, why."""
+
+    topic: str
+    partition: int
+    offset: int
+    payload: bytes | None
+    reason: str
+
+
+class Folder:
+    """The one door by which the journal enters the engine.
+
+    Attributes
+    ----------
+    letters
+        Records that could not be decoded and were not reported yet.
+    """
+
+    def __init__(self, engine: Engine, topics: TopicSettings, metrics: Metrics) -> None:
+        self._engine = engine
+        self._topics = topics
+        self._metrics = metrics
+        self.letters: list[Letter] = []
+
+    def market(self, offset: int, value: bytes | None) -> int:
+        """Fold one record of the market; returns the number of its rows.
+
+        Raises
+        ------
+        OutOfOrderError
+            If it is not the next one.
+        """
+        _check(self._topics.market, offset, self._engine.market_offset())
+        batch = self._decoded(self._topics.market, MARKET_PARTITION, offset, value)
+        crash.done(Step.DECODE)
+        self._engine.fold_market(
+            batch.changes,
+            next_offset=offset + 1,
+            tx=batch.tx,
+            more=batch.more,
+            partial=batch.partial,
+        )
+        crash.done(Step.FOLD)
+        self._metrics.folded(self._topics.market, len(batch.changes))
+        return len(batch.changes)
+
+    def portfolios(self, partition: int, offset: int, value: bytes | None) -> int:
+        """Fold one record of a partition of portfolios; as `market`."""
+        topic = self._topics.portfolios
+        _check(topic, offset, self._engine.partition_offset(partition))
+        batch = self._decoded(topic, partition, offset, value)
+        crash.done(Step.DECODE)
+        self._engine.fold_partition(
+            partition,
+            batch.changes,
+            next_offset=offset + 1,
+            tx=batch.tx,
+            more=batch.more,
+            partial=batch.partial,
+        )
+        offsets.fold(partition, offset)
+        crash.done(Step.FOLD)
+        self._metrics.folded(topic, len(batch.changes))
+        return len(batch.changes)
+
+    def take_letters(self) -> list[Letter]:
+        """Letters since the last call."""
+        taken, self.letters = self.letters, []
+        return taken
+
+    def _decoded(
+        self, topic: str, partition: int, offset: int, value: bytes | None
+    ) -> Batch:
+        try:
+            return decode(value or b"")
+        except JournalFormatError as error:
+            letter = Letter(topic, partition, offset, value, str(error))
+            self.letters.append(letter)
+            return Batch(0, None, more=False, partial=False, changes=[])
+
+
+def _check(topic: str, offset: int, expected: int) -> None:
+    if offset != expected:
+        message = f"{topic}: record {offset}, expected {expected}"
+        raise OutOfOrderError(message)

@@ -1,0 +1,123 @@
+"""What results topics say beyond a checkpoint, and what strangers wrote there.
+
+R1. Read a stretch of a results partition: for each key the last record of the log
+    and the highest revision.
+R2. What was said is what the *last* record says, for that is what compaction keeps.
+R3. If that is not the highest revision, readers who keep the highest hold another
+    one: publish the key again, as soon as our own revision is not lower than that.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord
+
+from analytics.engine import Engine
+from analytics.results import Revision
+from streams.filler import Filler
+from streams.metrics import Metrics
+from streams.publisher import Lane
+from streams.record import Said, SaidReader
+
+
+@dataclass(frozen=True, slots=True)
+class Overruled:
+    """A key whose last record is not its highest revision."""
+
+    partition: int
+    family: str
+    portfolio: int
+    session: int
+    revision: Revision
+
+
+class Tails:
+    """Teaches the engine what was said where it did not say it itself."""
+
+    def __init__(
+        self, engine: Engine, filler: Filler, reader: SaidReader, metrics: Metrics
+    ) -> None:
+        self._engine = engine
+        self._filler = filler
+        self._reader = reader
+        self._metrics = metrics
+        self._overruled: list[Overruled] = []
+
+    async def learn(
+        self,
+        family: str,
+        lane: Lane,
+        stretch: tuple[int, int],
+        still_ours: Callable[[], bool],
+    ) -> None:
+        """R1, R2: read a stretch [start, end) of a lane into the engine.
+
+        Nothing of this lane may be published meanwhile. If the partition is not
+        ours any more when it was read, the engine learns nothing.
+        """
+        last: dict[tuple[int, int], Said] = {}
+        highest: dict[tuple[int, int], Revision] = {}
+        async for records in self._filler.stretch(lane.place, *stretch, whole=False):
+            for said in self._said(records):
+                cell = (said.portfolio, said.session)
+                last[cell] = said
+                highest[cell] = max(highest.get(cell, said.revision), said.revision)
+        if still_ours():
+            for cell, said in last.items():
+                self._set(lane.partition, family, said, highest[cell])
+            lane.expected = stretch[1]
+
+    async def repair(
+        self, family: str, lane: Lane, still_ours: Callable[[], bool]
+    ) -> None:
+        """Read what others wrote into a lane, and what we wrote on top of it."""
+        foreign = lane.take_foreign()
+        if not foreign:
+            return
+        self._metrics.foreign.inc(sum(end - start for start, end in foreign))
+        first = min(start for start, _ in foreign)
+        end = (await self._filler.ends([lane.place]))[lane.place]
+        await self.learn(family, lane, (first, end), still_ours)
+
+    def restore_order(self) -> None:
+        """R3: have published again what is due; the rest waits for our revision."""
+        waiting = []
+        for cell in self._overruled:
+            if self._revision(cell.partition) >= cell.revision:
+                self._engine.forget_said(
+                    cell.partition, cell.family, cell.portfolio, cell.session
+                )
+            else:
+                waiting.append(cell)
+        self._overruled = waiting
+
+    def forget(self, partition: int) -> None:
+        """Another worker owns it now."""
+        self._overruled = [c for c in self._overruled if c.partition != partition]
+
+    def waits(self, partition: int) -> bool:
+        """Whether a key of a partition waits to be published again."""
+        return any(cell.partition == partition for cell in self._overruled)
+
+    def _said(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> Iterable[Said]:
+        for record in records:
+            said = self._reader.said(record.key, record.headers)
+            if said is not None:
+                yield said
+
+    def _set(self, partition: int, family: str, said: Said, highest: Revision) -> None:
+        digest = said.digest or None
+        self._engine.set_said(
+            partition, family, said.portfolio, said.session, digest, said.revision
+        )
+        if said.revision < highest:
+            self._overruled.append(
+                Overruled(partition, family, said.portfolio, said.session, highest)
+            )
+
+    def _revision(self, partition: int) -> Revision:
+        return Revision(
+            self._engine.partition_offset(partition),
+            self._engine.market_offset(),
+            self._engine.version,
+        )

@@ -1,0 +1,156 @@
+"""Once a second: look at the logs' ends, mend, measure, and see that it goes on.
+
+Faust's recovery can hang and swallows exceptions, and its own stall detector
+mixes two clocks. So the worker watches itself: if there is something to do and
+nothing is done for a minute it ends, and whoever runs it starts another. If the
+event loop itself stands still for two minutes, the interpreter writes where every
+thread is and ends the process, without the loop's help.
+"""
+
+import asyncio
+import faulthandler
+import logging
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.health import READY_LAG, Health
+from streams.parts import Parts
+from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+STALL_S = 60.0
+FROZEN_S = 120.0
+
+
+class StalledError(RuntimeError):
+    """There is something to do and nothing was done for `STALL_S`: start again."""
+
+
+class Watch:
+    """The worker's own watch; `run` is its loop.
+
+    Parameters
+    ----------
+    parts, portfolios
+        What is watched.
+    health
+        Kept up to date; it is what `HealthServer` answers.
+    wake
+        Called when a log shows records of another writer.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        portfolios: Portfolios,
+        health: Health,
+        wake: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._portfolios = portfolios
+        self._health = health
+        self._wake = wake
+        self._progress: Any = None
+        self._since = monotonic()
+
+    async def run(self) -> None:
+        """Watch until cancelled.
+
+        Raises
+        ------
+        StalledError
+            See the module's text.
+        """
+        try:
+            while True:
+                faulthandler.dump_traceback_later(FROZEN_S, exit=True)
+                await asyncio.sleep(TICK_S)
+                await self._look()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    async def _look(self) -> None:
+        try:
+            ends = await self._parts.filler.ends(self._places())
+        except KafkaError as error:
+            logger.warning("the logs' ends are not known: %r", error)
+            ends = {}
+        self._look_for_strangers(ends)
+        self._measure(ends)
+        await self._portfolios.mend(ends)
+
+    def _places(self) -> list[TopicPartition]:
+        parts = self._parts
+        live = list(parts.ownership.live)
+        places = [parts.market.place]
+        places += [self._portfolios.place(p) for p in parts.ownership.owned]
+        for partition in live:
+            lanes = parts.publisher.result_lanes(partition).values()
+            places += [lane.place for lane in lanes]
+            places.append(parts.states.lane(partition).place)
+        if WRITER_OF_THE_MARKET in live:
+            places.append(parts.market_state.lane.place)
+        return places
+
+    def _look_for_strangers(self, ends: Mapping[TopicPartition, int]) -> None:
+        """See ends that moved while we sent nothing: somebody else moved them."""
+        for partition in self._parts.ownership.live:
+            for lane in self._parts.publisher.lanes(partition):
+                if lane.place in ends and not lane.sending:
+                    lane.seen_end(ends[lane.place])
+                    if lane.foreign:
+                        self._wake()
+
+    def _measure(self, ends: Mapping[TopicPartition, int]) -> None:
+        parts, health = self._parts, self._health
+        ownership, engine = parts.ownership, parts.engine
+        market_lag = max(0, ends.get(parts.market.place, 0) - engine.market_offset())
+        lag = sum(
+            max(0, ends.get(self._portfolios.place(p), 0) - engine.partition_offset(p))
+            for p in ownership.live
+        )
+        parts.metrics.lag(parts.settings.topics.market, market_lag)
+        parts.metrics.lag(parts.settings.topics.portfolios, lag)
+        owned, live = len(ownership.owned), len(ownership.live)
+        parts.metrics.partitions(owned=owned, live=live)
+        health.lag, health.market = market_lag + lag, engine.market_offset()
+        health.owned = sorted(ownership.owned)
+        health.published = sorted(ownership.live)
+        waiting = owned != live or self._engine_waits()
+        health.idle_s = self._idle(busy=bool(health.lag or waiting))
+        health.ready = owned == live and health.lag <= READY_LAG and bool(ends)
+        health.live = health.idle_s < STALL_S
+        health.reason = "" if health.ready else self._reason(owned, live, bool(ends))
+        if not health.live:
+            message = f"nothing was done for {health.idle_s:.0f} s: {health.reason}"
+            raise StalledError(message)
+
+    def _engine_waits(self) -> bool:
+        return bool(self._parts.ownership.live) and self._parts.engine.touched()
+
+    def _idle(self, *, busy: bool) -> float:
+        """Seconds without progress while there is something to do."""
+        ownership, engine = self._parts.ownership, self._parts.engine
+        progress = (
+            engine.market_offset(),
+            ownership.generation,
+            {p: engine.partition_offset(p) for p in ownership.live},
+            self._parts.publisher.batches,
+        )
+        now = monotonic()
+        if not busy or progress != self._progress:
+            self._progress, self._since = progress, now
+        return now - self._since
+
+    def _reason(self, owned: int, live: int, known: bool) -> str:
+        if not known:
+            return "the brokers do not answer"
+        if live < owned:
+            return f"{owned - live} of {owned} partitions are being taken over"
+        return f"{self._health.lag} records behind"
