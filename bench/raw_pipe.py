@@ -45,7 +45,7 @@ async def run(settings: Settings, workers: int) -> float:
 
 
 def scratch(settings: Settings) -> Settings:
-    """Settings with other names for the topics that are written."""
+    """Make settings with other names for the topics that are written."""
     topics = settings.topics
     names = {
         field: f"raw.{getattr(topics, field)}"
@@ -140,7 +140,7 @@ async def _write(producer: AIOKafkaProducer, ready: Ready) -> None:
     await asyncio.gather(*waiting)
 
 
-async def _send(producer, batch, place):  # noqa: ANN001, ANN202 - aiokafka's own
+async def _send(producer, batch, place):
     batch.close()
     return await producer.send_batch(batch, place.topic, partition=place.partition)
 
