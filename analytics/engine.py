@@ -5,30 +5,74 @@
     dump_*, load_*, set_offsets    a checkpoint
     set_said, forget_said          what others know to have been published
 
-Skeleton: the signatures are final.
+A result is a function of the rows folded so far (and, in ``status`` alone, of the
+newest commit time): any order, batching or duplication of the same changes gives
+the same bytes.
 """
 
 from collections.abc import Collection, Iterable
 
+from analytics import checkpoint
+from analytics.book import Book
 from analytics.calendar import Calendar
+from analytics.deriving import Deriver
+from analytics.market import Market
+from analytics.partitions import Partition
 from analytics.results import DERIVATION_VERSION, FAMILIES, Result, Revision
 from analytics.rows import Change
+from analytics.said import DOUBTED, SAID, Said
+from analytics.said import NOTHING as UNSAID
+from analytics.spreading import Spreader
+from analytics.state import Account
 
 
 class Engine:
-    """State of a worker: the market and the portfolios of some partitions."""
+    """State of a worker: the market and the portfolios of some partitions.
+
+    Parameters
+    ----------
+    calendar
+        Sessions of the exchange.
+    version
+        Version of the definitions, third part of every revision.
+    """
 
     def __init__(self, calendar: Calendar, version: int = DERIVATION_VERSION) -> None:
         self.calendar = calendar
         self.version = version
+        self.market = Market(calendar)
+        self.book = Book(self.market)
+        self.said = Said()
+        self.partitions: dict[int, Partition] = {}
+        self._market_offset = 0
+        self._market_open = False
+        self._spreader = Spreader(self.market, self.book, self.said, self.partitions)
+        self._deriver = Deriver(self.market, self.book, self.said)
+
+    # --- partitions ------------------------------------------------------------
 
     def add_partition(self, partition: int) -> None:
         """Take a partition, empty, at offset 0. Of one that is held: nothing."""
-        raise NotImplementedError
+        self.partitions.setdefault(partition, Partition(partition))
 
     def drop_partition(self, partition: int) -> None:
         """Forget a partition: rows, what was said, touches."""
-        raise NotImplementedError
+        dropped = self.partitions.pop(partition, None)
+        for account in dropped.accounts.values() if dropped else ():
+            self._spreader.forget(account)
+            self.said.drop(account.slot)
+            self.book.free_slot(account.slot)
+        self.said.dirty.pop(partition, None)
+
+    def _account(self, partition: int, portfolio: int) -> Account:
+        accounts = self.partitions[partition].accounts
+        account = accounts.get(portfolio)
+        if account is None:
+            slot = self.book.take_slot(partition, portfolio)
+            account = accounts[portfolio] = Account(portfolio, slot)
+        return account
+
+    # --- folding ---------------------------------------------------------------
 
     def fold_market(
         self,
@@ -39,8 +83,16 @@ class Engine:
         more: bool = False,
         partial: bool = False,
     ) -> None:
-        """Fold one record of the market log."""
-        raise NotImplementedError
+        """Fold one record of the market log.
+
+        ``more``: the next record continues its transaction; nothing is derived
+        before. ``partial``: the rest may never come; until a record of the same
+        ``tx`` that is neither, no session it touches is final.
+        """
+        sessions = self.market.fold(changes)
+        self._market_offset = next_offset
+        self._market_open = more
+        self.market.note_partial(tx, sessions, next_offset, more=more, partial=partial)
 
     def fold_partition(
         self,
@@ -52,63 +104,70 @@ class Engine:
         more: bool = False,
         partial: bool = False,
     ) -> None:
-        """Fold one record of a partition of the portfolio log."""
-        raise NotImplementedError
+        """Fold one record of a partition; ``more`` and ``partial`` as above."""
+        home = self.partitions[partition]
+        named: dict[int, Account] = {}
+        for change in changes:
+            portfolio = change.portfolio
+            if portfolio is None:
+                continue
+            account = named.get(portfolio)
+            if account is None:
+                account = named[portfolio] = self._account(partition, portfolio)
+                self._spreader.settle(account)
+            if account.fold(change):
+                self._spreader.note(account)
+            account.clock = max(account.clock, change.ts)
+            home.clock = max(home.clock, change.ts)
+        home.fold(named.values(), next_offset, tx, more=more, partial=partial)
+        for account in home.take_flipped():
+            self.book.slots["partial"][account.slot] = bool(account.partial)
+            self._spreader.touch(account)
 
-    def derive(self, families: Collection[str] = FAMILIES) -> list[Result]:
-        """Results of touched cells that differ from what was last said."""
-        raise NotImplementedError
+    # --- deriving --------------------------------------------------------------
 
     def touched(self) -> bool:
-        """Whether ``derive`` has anything to look at."""
-        raise NotImplementedError
+        """Whether ``derive`` has anything to look at now."""
+        return not self._market_open and self._spreader.waiting()
 
-    def market_offset(self) -> int:
-        """Next record of the market log."""
-        raise NotImplementedError
+    def derive(self, families: Collection[str] = FAMILIES) -> list[Result]:
+        """Results of touched cells that differ from what was last said.
 
-    def partition_offset(self, partition: int) -> int:
-        """Next record of a partition."""
-        raise NotImplementedError
+        They count as said from here on. Nothing while a transaction of the market
+        is incomplete; nothing of a partition while one of its is.
+        """
+        if self._market_open:
+            return []
+        self._spreader.spread()
+        found: list[Result] = []
+        for family in FAMILIES:
+            if family in families:
+                cells = self._spreader.take(family)
+                if len(cells[0]):
+                    found += self._deriver.derive(
+                        family, cells, self._revisions(), self._spreader.causes
+                    )
+        self._spreader.clean()
+        return found
 
-    def set_offsets(
-        self, market: int | None = None, partition: tuple[int, int] | None = None
-    ) -> None:
-        """After loads: the offsets that the loaded state includes;
-        ``partition`` is (partition, next offset)."""
-        raise NotImplementedError
-
-    def dump_portfolios(
-        self, partition: int, only_dirty: bool = True
-    ) -> dict[int, bytes]:
-        """Rows by portfolio, of those that changed since the last dump."""
-        raise NotImplementedError
-
-    def load_portfolio(self, partition: int, portfolio: int, blob: bytes) -> None:
-        """Inverse of ``dump_portfolios``."""
-        raise NotImplementedError
-
-    def dump_said(self, partition: int, only_dirty: bool = True) -> dict[int, bytes]:
-        """What was last said, by session."""
-        raise NotImplementedError
-
-    def load_said(self, partition: int, session: int, blob: bytes) -> None:
-        """Inverse of ``dump_said``."""
-        raise NotImplementedError
-
-    def dump_market(self, only_dirty: bool = True) -> dict[int | str, bytes]:
-        """Closes by session, and under words what is not by session
-        (``profiles``, ``weights``, ``clock``)."""
-        raise NotImplementedError
-
-    def load_market(self, key: int | str, blob: bytes) -> None:
-        """Inverse of ``dump_market``."""
-        raise NotImplementedError
+    def _revisions(self) -> dict[int, tuple[Revision, int]]:
+        """Revision and as-of time of each partition."""
+        found = {}
+        for partition, home in self.partitions.items():
+            revision = Revision(home.offset, self._market_offset, self.version)
+            found[partition] = (revision, max(home.clock, self.market.clock))
+        return found
 
     def touch_all(self, partition: int) -> None:
-        """Look at every cell of a partition at the next derive: after a restore
-        whose ``said`` was taken at another market offset than the market's."""
-        raise NotImplementedError
+        """Look at every cell of a partition at the next derive.
+
+        Needed after a restore whose ``said`` was taken at another market offset
+        than the one this engine is at.
+        """
+        for account in self.partitions[partition].accounts.values():
+            self._spreader.touch(account)
+
+    # --- what is known to be published -------------------------------------------
 
     def set_said(
         self,
@@ -119,11 +178,101 @@ class Engine:
         digest: int | None,
         revision: Revision,
     ) -> None:
-        """A record published later than the checkpoint; None: a retraction."""
-        raise NotImplementedError
+        """Take note of a record published later than the checkpoint.
+
+        ``digest`` None is a retraction. The cell is looked at again, so a record
+        that was derived from a state which has passed is replaced.
+        """
+        values = {
+            "state": UNSAID if digest is None else SAID,
+            "digest": digest or 0,
+            "p": revision.p,
+            "m": revision.m,
+            "v": revision.version,
+        }
+        self._note(partition, family, portfolio, session, values)
 
     def forget_said(
         self, partition: int, family: str, portfolio: int, session: int
     ) -> None:
-        """A foreign record overwrote this one: publish it again."""
-        raise NotImplementedError
+        """A foreign record overwrote this one: publish it again (or retract)."""
+        self._note(partition, family, portfolio, session, {"state": DOUBTED})
+
+    def _note(
+        self,
+        partition: int,
+        family: str,
+        portfolio: int,
+        session: int,
+        values: dict[str, int],
+    ) -> None:
+        account = self._account(partition, portfolio)
+        self.said.note(partition, family, session, account.slot, values)
+        self._spreader.touch_cell(family, session, account.slot)
+
+    # --- checkpoint ------------------------------------------------------------
+
+    def market_offset(self) -> int:
+        """Next record of the market log."""
+        return self._market_offset
+
+    def partition_offset(self, partition: int) -> int:
+        """Next record of a partition."""
+        return self.partitions[partition].offset
+
+    def set_offsets(
+        self, market: int | None = None, partition: tuple[int, int] | None = None
+    ) -> None:
+        """Set what the loaded state includes, after the loads.
+
+        ``partition`` is (partition, next offset).
+        """
+        if market is not None:
+            self._market_offset = market
+            self._market_open = self.market.open_at == market
+        if partition is not None:
+            self.partitions[partition[0]].set_offset(partition[1])
+
+    def dump_portfolios(
+        self, partition: int, only_dirty: bool = True
+    ) -> dict[int, bytes]:
+        """Rows by portfolio, of those that changed since the last dump."""
+        return checkpoint.dump_accounts(self.partitions[partition], only_dirty)
+
+    def load_portfolio(self, partition: int, portfolio: int, blob: bytes) -> None:
+        """Inverse of ``dump_portfolios``."""
+        account = self._account(partition, portfolio)
+        checkpoint.load_account(self.partitions[partition], account, blob)
+        self.book.slots["partial"][account.slot] = bool(account.partial)
+        self._spreader.note(account)
+
+    def dump_said(self, partition: int, only_dirty: bool = True) -> dict[int, bytes]:
+        """Dump what was last said and what is still to be looked at, by session."""
+        self._spreader.spread()
+        home = self.partitions[partition]
+        return self._spreader.dump_said(home, only_dirty)
+
+    def load_said(self, partition: int, session: int, blob: bytes) -> None:
+        """Inverse of ``dump_said``."""
+        part = checkpoint.decode_said(blob)
+        for family, cells in part.families.items():
+            ids = checkpoint.portfolios(cells)
+            slots = [self._account(partition, ident).slot for ident in ids]
+            self.said.cover(session, session, self.book.slots.used)
+            self.said.load(family, session, cells, slots)
+            for ident in cells.pending:
+                slot = self._account(partition, ident).slot
+                self._spreader.touch_cell(family, session, slot)
+        self.partitions[partition].final[session] = part.final
+
+    def dump_market(self, only_dirty: bool = True) -> dict[int | str, bytes]:
+        """Closes by session; and under words what is not by session.
+
+        The words are ``profiles``, ``weights`` and ``clock``.
+        """
+        return checkpoint.dump_market(self.market, only_dirty)
+
+    def load_market(self, key: int | str, blob: bytes) -> None:
+        """Inverse of ``dump_market``."""
+        checkpoint.load_market(self.market, key, blob)
+        self._spreader.market_loaded()

@@ -1,0 +1,164 @@
+"""What was last said of each cell, by family: digest, revision, NAV and P&L.
+
+A cell costs 27 bytes, of snapshots 43.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from analytics.frame import Frame
+from analytics.money import Indices, Ints
+from analytics.results import FAMILIES, SNAPSHOTS, Previous, Revision
+
+NOTHING, SAID, DOUBTED = range(3)
+UNKNOWN = -(2**63)
+FIELDS: dict[str, tuple[str, float | int]] = {
+    "state": ("u1", NOTHING),
+    "digest": ("u8", 0),
+    "p": ("i8", 0),
+    "m": ("i8", 0),
+    "v": ("i2", 0),
+}
+MONEY: dict[str, tuple[str, float | int]] = {
+    "nav": ("i8", UNKNOWN),
+    "pnl": ("i8", UNKNOWN),
+}
+
+
+class Part(Struct, array_like=True):
+    """Cells of one family in one session, of one partition."""
+
+    portfolios: bytes
+    fields: dict[str, bytes]
+    pending: list[int]
+
+
+class Said:
+    """What was last said, over (session, slot)."""
+
+    def __init__(self) -> None:
+        self.frames = {
+            family: Frame(FIELDS | (MONEY if family == SNAPSHOTS else {}))
+            for family in FAMILIES
+        }
+        self.dirty: dict[int, set[int]] = {}
+
+    def __getitem__(self, family: str) -> Frame:
+        return self.frames[family]
+
+    def cover(self, first: int, last: int, slots: int) -> None:
+        """Make room for sessions and slots."""
+        for frame in self.frames.values():
+            frame.widen(slots)
+            frame.cover(first, last)
+
+    def get(self, family: str, session: Ints, slot: Indices) -> dict[str, list[Any]]:
+        """Fields of cells, as lists."""
+        frame = self.frames[family]
+        row = frame.rows_of(session)
+        return {name: frame[name][row, slot].tolist() for name in frame.fields}
+
+    def put(
+        self, family: str, session: Ints, slot: Indices, values: dict[str, Any]
+    ) -> None:
+        """Set fields of cells."""
+        frame = self.frames[family]
+        row = frame.rows_of(session)
+        for name, value in values.items():
+            frame[name][row, slot] = value
+
+    def note(
+        self,
+        partition: int,
+        family: str,
+        session: int,
+        slot: int,
+        values: dict[str, int],
+    ) -> None:
+        """Set what is known of one cell; its money is not."""
+        self.cover(session, session, slot + 1)
+        money = dict.fromkeys(MONEY, UNKNOWN) if family == SNAPSHOTS else {}
+        self.put(family, np.array([session]), np.array([slot]), {**money, **values})
+        self.dirty.setdefault(partition, set()).add(session)
+
+    def spoken(self, slots: Indices) -> set[int]:
+        """Sessions of which anything was said of some slots."""
+        found: set[int] = set()
+        for frame in self.frames.values():
+            mine = slots[slots < frame.columns]
+            rows = np.flatnonzero(frame["state"][:, mine].any(axis=1))
+            found.update((rows + frame.base).tolist())
+        return found
+
+    def drop(self, slot: int) -> None:
+        """Forget a slot."""
+        for frame in self.frames.values():
+            if slot < frame.columns:
+                frame["state"][:, slot] = NOTHING
+
+    def sessions(self, slot: int) -> list[int]:
+        """Sessions of which anything was said, in any family."""
+        found: set[int] = set()
+        for frame in self.frames.values():
+            if slot < frame.columns:
+                rows = np.flatnonzero(frame["state"][:, slot])
+                found.update((rows + frame.base).tolist())
+        return sorted(found)
+
+    def first(self) -> int | None:
+        """First session of which anything was said."""
+        found = []
+        for frame in self.frames.values():
+            rows = np.flatnonzero(frame["state"].any(axis=1))
+            found += (rows[:1] + frame.base).tolist()
+        return min(found, default=None)
+
+    def dump(
+        self,
+        family: str,
+        session: int,
+        slots: Indices,
+        portfolios: Ints,
+        pending: list[int],
+    ) -> Part:
+        """Cells of a session; ``portfolios`` are the ids of the slots."""
+        frame = self.frames[family]
+        slots, portfolios = slots[slots < frame.columns], portfolios[: len(slots)]
+        row = frame.row(session)
+        there = np.flatnonzero(frame["state"][row, slots])
+        return Part(
+            portfolios[there].astype("<i8").tobytes(),
+            {name: frame[name][row, slots[there]].tobytes() for name in frame.fields},
+            pending,
+        )
+
+    def load(self, family: str, session: int, part: Part, slots: list[int]) -> None:
+        """Inverse of ``dump``; ``slots`` are those of the part's portfolios."""
+        frame = self.frames[family]
+        row, at = frame.row(session), np.array(slots, dtype=np.intp)
+        for name, blob in part.fields.items():
+            if name in frame.fields:
+                dtype: NDArray[Any] = frame[name]
+                frame[name][row, at] = np.frombuffer(blob, dtype=dtype.dtype)
+
+
+def previous(fields: dict[str, list[Any]], place: int) -> Previous | None:
+    """What was said before, from ``Said.get``."""
+    if fields["state"][place] == NOTHING:
+        return None
+    revision = Revision(
+        *(fields[name][place] for name in ("p", "m")), fields["v"][place]
+    )
+    nav, pnl = (fields[n][place] if n in fields else UNKNOWN for n in ("nav", "pnl"))
+    return Previous(
+        revision,
+        None if nav == UNKNOWN else nav,
+        None if pnl == UNKNOWN else pnl,
+    )
+
+
+encoder = msgspec.msgpack.Encoder()

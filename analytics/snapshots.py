@@ -1,0 +1,192 @@
+"""Snapshots of many cells: money, return, exposures, counts, concentration."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analytics.book import Book
+from analytics.market import Market
+from analytics.money import Bools, Floats, Ints
+from analytics.records import (
+    CONCENTRATION,
+    FINAL,
+    INTRADAY,
+    Carried,
+    Quality,
+    Snapshot,
+    encode,
+)
+from analytics.valuation import (
+    COST,
+    MARK,
+    NONE,
+    PRICED,
+    STALE,
+    UNPRICED,
+    Cells,
+    Lots,
+    concentrate,
+    latest,
+    sums,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Money of cells, in 1/10 000."""
+
+    nav: Ints
+    cash: Ints
+    value: Ints
+    long: Ints
+    short: Ints
+    flow: Ints
+    pnl: Ints
+    realized: Ints
+    total_pnl: Ints
+    gains: Ints
+    flows: Ints
+    denominator: Ints
+
+
+def money(book: Book, cells: Cells, rows: Lots) -> Money:
+    """Cash, NAV and P&L in closed form (section 4)."""
+    slots, days = book.slots, book.days
+    slot, t = cells.slot, cells.session
+    first = slots["day"][slot].astype(np.intp)
+    now = latest(days["session"], first, slots["day_end"][slot].astype(np.intp), t)
+    today = days["session"][now] == t
+    before = now - today
+    equity = slots["equity"][slot]
+    cash = equity + days["flows"][now] - days["cost"][now]
+    cash_before = equity + days["flows"][before] - days["cost"][before]
+    long, short = (
+        sums(rows, np.maximum(rows.value, 0)),
+        sums(rows, np.minimum(rows.value, 0)),
+    )
+    value = long + short
+    nav, nav_before = cash + value, cash_before + sums(rows, rows.before)
+    flow = np.where(today, days["flow"][now], 0)
+    flows = days["flows"][now]
+    return Money(
+        nav=nav,
+        cash=cash,
+        value=value,
+        long=long,
+        short=short,
+        flow=flow,
+        pnl=nav - nav_before - flow,
+        realized=np.where(today, days["realized"][now], 0),
+        total_pnl=nav - equity - flows,
+        gains=days["gains"][now],
+        flows=flows,
+        denominator=nav_before + flow,
+    )
+
+
+def snapshots(
+    book: Book,
+    market: Market,
+    cells: Cells,
+    rows: Lots,
+    found: Money,
+    final: Bools,
+    partial: Bools,
+) -> list[bytes]:
+    """Content of the snapshot of each cell (of an exact one: meaningless)."""
+    held = rows.quantity != 0
+    lots, longs = (
+        sums(rows, held.astype(np.int64)),
+        sums(rows, (rows.quantity > 0).astype(np.int64)),
+    )
+    spread = concentrate(book, cells, rows)
+    good = found.denominator > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        earned = found.pnl / found.denominator
+    amounts = [found.nav, found.cash, found.value, found.long, found.short]
+    amounts += [found.long - found.short, found.value, found.flow, found.pnl]
+    more = [found.realized, found.total_pnl, found.gains, found.flows]
+    columns: list[list[Any]] = [
+        [FINAL if yes else INTRADAY for yes in (final & ~partial).tolist()],
+        *[(amount / 1e4).tolist() for amount in amounts],
+        _nulls(earned, good),
+        *[(amount / 1e4).tolist() for amount in more],
+        *[count.tolist() for count in (lots, longs, lots - longs, spread.names)],
+    ]
+    covered = ~np.isnan(spread.hhi)
+    ratios = (spread.hhi, spread.effective, spread.top3, spread.top10)
+    columns += [_nulls(ratio, covered) for ratio in ratios]
+    columns.append(_reasons(good, covered, lots))
+    columns.append(_qualities(book, market, cells, rows, partial))
+    return [encode(Snapshot(*row)) for row in zip(*columns, strict=True)]
+
+
+def _nulls(values: Floats, good: Bools) -> list[float | None]:
+    found: list[float | None] = values.tolist()
+    for place in np.flatnonzero(~good).tolist():
+        found[place] = None
+    return found
+
+
+def _reasons(good: Bools, covered: Bools, lots: Ints) -> list[dict[str, str]]:
+    none: dict[str, str] = {}
+    found = [none] * len(good)
+    for place in np.flatnonzero(~good | ~covered).tolist():
+        reasons = {} if good[place] else {"daily_return": "nav_not_positive"}
+        if not covered[place]:
+            reason = "no_coverage" if lots[place] else "no_positions"
+            reasons |= dict.fromkeys(CONCENTRATION, reason)
+        found[place] = reasons
+    return found
+
+
+def _qualities(
+    book: Book, market: Market, cells: Cells, rows: Lots, partial: Bools
+) -> list[Quality]:
+    counted = np.isin(rows.status, (PRICED, MARK, COST)).astype(np.int64)
+    found = [
+        Quality(priced, partial=part)
+        for priced, part in zip(
+            sums(rows, counted).tolist(), partial.tolist(), strict=True
+        )
+    ]
+    for quality, slot in zip(found, cells.slot.tolist(), strict=True):
+        compiled = book.compiled[slot]
+        quality.orphan_events = compiled.orphans
+        quality.quantity_unknown = compiled.unknown
+    odd = np.flatnonzero((rows.status != PRICED) & (rows.status != NONE))
+    for row in odd.tolist():
+        _carried(book, market, rows, found[rows.cell[row]], row)
+    _jumps(book, market, cells, rows, found)
+    return found
+
+
+NAMES = {STALE: "stale", UNPRICED: "unpriced", MARK: "private_mark", COST: "at_cost"}
+
+
+def _carried(
+    book: Book, market: Market, rows: Lots, quality: Quality, row: int
+) -> None:
+    status, lot = int(rows.status[row]), int(rows.lot[row])
+    ident = int(book.lots["lot"][lot])
+    entry: object = ident
+    if status in (STALE, UNPRICED):
+        used = int(rows.used[row])
+        symbol = market.symbols[book.lots["column"][lot]]
+        entry = Carried(ident, symbol, market.calendar.iso(used) if used >= 0 else None)
+    name = NAMES[status]
+    setattr(quality, name, [*getattr(quality, name), entry])
+
+
+def _jumps(
+    book: Book, market: Market, cells: Cells, rows: Lots, found: list[Quality]
+) -> None:
+    column = book.lots["column"][rows.lot]
+    jump = market.jumps(cells.session[rows.cell], column)
+    jump &= (rows.quantity != 0) & ~book.lots["private"][rows.lot]
+    names: dict[int, set[str]] = {}
+    for row in np.flatnonzero(jump).tolist():
+        names.setdefault(int(rows.cell[row]), set()).add(market.symbols[column[row]])
+    for cell, symbols in names.items():
+        found[cell].jump = sorted(symbols)
