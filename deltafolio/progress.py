@@ -20,7 +20,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
-from connectors.kafka import places_of, started_admin, started_consumer
+from connectors.kafka import committed, places_of, started_admin, started_consumer
 from connectors.postgres import connect
 from connectors.settings import Settings
 from connectors.stack.process import identify
@@ -121,11 +121,25 @@ class Gauge:
         """Read where PostgreSQL's log ends now."""
         return str(await self._database.fetchval("SELECT pg_current_wal_lsn()::text"))
 
-    async def behind(self) -> str:
-        """Say what the workers of this state directory wait for; empty if nothing.
+    async def waiting(self) -> str:
+        """Say what is known to be under way still; empty if nothing is."""
+        return await self._intake_waits() or await self._workers_wait()
 
-        Where there are none, nothing can be said, and nothing is.
-        """
+    async def _intake_waits(self) -> str:
+        """Compare what intake has committed with the ends of what it reads."""
+        if not await self._count("captured"):
+            return ""
+        group = f"{self._settings.worker.app_id}-intake"
+        done = await committed(self._admin, group)
+        ends = await self._consumer.end_offsets(self._places["captured"])
+        left = sum(
+            end - (done[place].offset if place in done else 0)
+            for place, end in ends.items()
+        )
+        return f"intake has {left} records to read" if left else ""
+
+    async def _workers_wait(self) -> str:
+        """Ask the workers of this state directory; where there are none, nothing."""
         async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as client:
             told = [await _health(client, port) for port in _ports(self._settings)]
         if not told:
@@ -170,12 +184,13 @@ class Gauge:
             now = await self.read()
             if say:
                 say(now)
-            if now != last or not captured or await self.behind():
+            if now != last or not captured or await self.waiting():
                 last, since = now, time.monotonic()
             elif now.sunk >= now.published and time.monotonic() - since >= quiet:
                 return now
             if time.monotonic() > end:
-                message = f"not caught up after {limit:g} s: {now}, {captured=}"
+                why = await self.waiting() or f"captured: {captured}"
+                message = f"not caught up after {limit:g} s: {why}; {now}"
                 raise NotCaughtUpError(message)
 
     async def until(
