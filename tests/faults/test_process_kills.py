@@ -87,10 +87,10 @@ async def seconds_to_fresh(world: World) -> float:
     """
     began = time.monotonic()
     async with Listener(world.settings, world.settings.topics.snapshots) as ears:
+        before = time.time()
         await world.execute(
             f"UPDATE market_data_cache SET close = close + 0.01 WHERE date = '{NEWEST}'"
         )
-        committed = time.time()
         heard: set[int] = set()
         while len(heard) < 30 and time.monotonic() - began < 2 * FRESH_SECONDS:
             await asyncio.sleep(0.05)
