@@ -87,10 +87,11 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """A transaction's boundary: ``count`` is None at its beginning."""
+    """End of a transaction: how many rows it has, and where it ends in the log."""
 
     tx: str
-    count: int | None
+    count: int
+    lsn: int
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -154,19 +155,24 @@ def decode(value: bytes | None, calendar: Calendar, floor: int = 0) -> Decoded:
 
 
 def decode_marker(value: bytes | None) -> Marker | Refused | None:
-    """Decode a record of the transaction topic; None for a tombstone."""
+    """Decode a record of the transaction topic.
+
+    None for what says nothing of use: a tombstone, or a beginning (the rows of a
+    transaction say by themselves that it has begun).
+    """
     if value is None:
         return None
     try:
         boundary = _boundary(value)
     except JSON_ERRORS as error:
         return Refused(Trouble.BROKEN_JSON, "", str(error))
-    tx = transaction_name(boundary.id)
     if boundary.status == "BEGIN":
-        return Marker(tx, None)
-    if boundary.status == "END" and boundary.event_count is not None:
-        return Marker(tx, boundary.event_count)
-    return Refused(Trouble.UNKNOWN_OPERATION, "status", boundary.status)
+        return None
+    tx, _, lsn = boundary.id.partition(":")
+    known = boundary.status == "END" and boundary.event_count is not None
+    if not known or not lsn.isdecimal():
+        return Refused(Trouble.UNKNOWN_OPERATION, "status", boundary.status)
+    return Marker(tx, boundary.event_count or 0, int(lsn))
 
 
 def transaction_name(identity: str) -> str:

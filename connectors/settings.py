@@ -83,6 +83,8 @@ class IntakeSettings(_Group):
     coalesce_ms: int = Field(5, ge=0, le=1000)
     transaction_wait_ms: int = Field(1000, ge=0, le=60000)
     rows_per_record: int = Field(1000, ge=1, le=10000)
+    # Rows of unfinished transactions in memory; a larger one goes on in parts.
+    rows_held: int = Field(200_000, ge=1, le=10_000_000)
 
 
 class WorkerSettings(_Group):

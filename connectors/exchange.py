@@ -1,0 +1,43 @@
+"""The exchange's own clock: which date it is there."""
+
+import warnings
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4)
+def exchange_zone(name: str) -> tzinfo:
+    """Time zone of an exchange calendar of exchange_calendars (``XNYS``)."""
+    with warnings.catch_warnings():
+        # As in connectors.calendar: spellings that pandas 3 announces to remove.
+        warnings.simplefilter("ignore")
+        import exchange_calendars
+
+        # Any short range will do; its zone does not depend on it.
+        start = date(2024, 1, 2)
+        calendar = exchange_calendars.get_calendar(
+            name, start=start.isoformat(), end=(start + timedelta(30)).isoformat()
+        )
+    zone: tzinfo = calendar.tz
+    return zone
+
+
+def exchange_today(zone: tzinfo, now: Callable[[], float]) -> Callable[[], int]:
+    """Make a clock that tells the exchange's date, as an ordinal.
+
+    A session begins with the first second of its date at the exchange.
+
+    Examples
+    --------
+    >>> from zoneinfo import ZoneInfo
+    >>> noon_in_utc = exchange_today(ZoneInfo("Asia/Tokyo"), lambda: 15 * 3600.0)
+    >>> date.fromordinal(noon_in_utc()).isoformat()
+    '1970-01-02'
+    """
+
+    def today() -> int:
+        at = datetime.fromtimestamp(now(), UTC)
+        return at.astimezone(zone).date().toordinal()
+
+    return today

@@ -1,0 +1,262 @@
+"""The door between the CDC topics and the journal, without Kafka. Pure but for logs.
+
+Records go in, in the order of each log; what is to be written comes out. Who calls it
+owns the time, the network and the order of the writes (``streams.intake``).
+"""
+
+import logging
+from typing import Any, TypeAlias
+
+import msgspec
+from aiokafka import TopicPartition
+
+from analytics.calendar import Calendar
+from connectors.deadletters import (
+    Place,
+    Redrive,
+    encode_letter,
+    later,
+    letter_of,
+    read_redrive,
+)
+from connectors.debezium import Decoded, Refused, Trouble, decode, decode_marker
+from connectors.settings import Settings
+from streams.holdback import Holdback
+from streams.intake_stats import IntakeStats
+from streams.ledger import Ledger, Offsets
+from streams.packing import JournalRecord, Packer
+from streams.transactions import Piece, Transactions
+
+log = logging.getLogger(__name__)
+
+Note: TypeAlias = tuple[bytes, bytes | None]
+"""Key and value of a record of a compacted topic; None removes it."""
+
+ROWLESS = 10_000
+"""Ends of transactions read ahead of their rows, before intake stops reading ends."""
+
+
+class Writes(msgspec.Struct, frozen=True):
+    """What is to be written, in this order.
+
+    Attributes
+    ----------
+    announce
+        Whether the committed offsets must name new unfinished transactions first.
+    letters, held, journal
+        Appended together; offsets may be committed once all are acknowledged.
+    forget_letters, forget_held
+        Removed after that.
+    """
+
+    announce: bool
+    letters: list[Note]
+    held: list[Note]
+    journal: list[JournalRecord]
+    forget_letters: list[Note]
+    forget_held: list[Note]
+
+
+class Door:
+    """State of one assignment, from the committed offsets on.
+
+    Parameters
+    ----------
+    settings, calendar
+        What rows are held against, and how they are batched.
+    ledger
+        Where the logs were left.
+    holdback
+        Prices that wait for their session.
+    stats
+        Counts on, across assignments.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        calendar: Calendar,
+        ledger: Ledger,
+        holdback: Holdback,
+        stats: IntakeStats,
+    ) -> None:
+        intake = settings.intake
+        self.ledger = ledger
+        self.holdback = holdback
+        self.transactions = Transactions(
+            intake.transaction_wait_ms / 1000, intake.rows_held, ledger.ended
+        )
+        self._packer = Packer(
+            settings.topics, intake.rows_per_record, ledger.unfinished
+        )
+        self._calendar = calendar
+        self._stats = stats
+        self._markers = TopicPartition(settings.transaction_topic, 0)
+        self._letters: dict[bytes, bytes] = {}
+        self._forget_letters: dict[bytes, None] = {}
+        self._announced = set(ledger.unfinished)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is to be written."""
+        return bool(
+            self._packer.pending
+            or self._letters
+            or self._forget_letters
+            or self.holdback.writes
+        )
+
+    def committable(self) -> Offsets:
+        """Offsets to commit; right only while nothing is ``pending``."""
+        kept = self.transactions
+        return self.ledger.committable(kept.pins(), kept.ended, self._packer.unfinished)
+
+    def announcement(self) -> Offsets:
+        """Tell what to commit before parts of a transaction are first appended."""
+        return self.ledger.announcement(self._packer.unfinished)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether so many ends were read ahead that their reading should pause."""
+        return self.transactions.rowless > ROWLESS
+
+    def take(self, place: TopicPartition, record: Any, now: float) -> None:
+        """Take one record: decode it, validate it, let go what is whole."""
+        missing = self.ledger.read(place, record.offset)
+        if missing < 0:
+            return
+        self._stats.read += 1
+        if missing > 0:
+            self._lose(place, record, missing)
+        if place == self._markers:
+            self._take_marker(place, record, now)
+        else:
+            self._take_row(place, record, now)
+
+    def tick(self, now: float, today: int, *, caught_up: bool) -> None:
+        """Let go what has waited long enough, and prices whose session began.
+
+        Parameters
+        ----------
+        now
+            Seconds of the clock that ``take`` is given.
+        today
+            The exchange's date, as an ordinal.
+        caught_up
+            Whether all that Kafka has was taken.
+        """
+        for piece in self.transactions.tick(now, caught_up=caught_up):
+            self._pass(piece)
+        if today != self.holdback.today:
+            due = self.holdback.begin(today)
+            self._stats.delivered += len(due)
+            self._packer.add(None, due)
+
+    def drain(self) -> Writes:
+        """Take out everything that is to be written."""
+        unfinished = set(self._packer.unfinished)
+        held = self.holdback.take_writes()
+        letters, self._letters = self._letters, {}
+        forget, self._forget_letters = self._forget_letters, {}
+        journal = self._packer.drain()
+        self._stats.records += len(journal)
+        for made in journal:
+            self._stats.changes += made.rows
+            self._stats.size += len(made.value)
+        announce = not unfinished <= self._announced
+        self._announced = unfinished
+        return Writes(
+            announce,
+            list(letters.items()),
+            [note for note in held if note[1] is not None],
+            journal,
+            [(key, None) for key in forget],
+            [note for note in held if note[1] is None],
+        )
+
+    # --- inside ---
+
+    def _take_marker(self, place: TopicPartition, record: Any, now: float) -> None:
+        marker = decode_marker(record.value)
+        if isinstance(marker, Refused):
+            self._refuse(place, record, Decoded(refused=marker), marker)
+        elif marker is not None:
+            self._pass(self.transactions.end(place, record.offset, marker, now))
+
+    def _take_row(self, place: TopicPartition, record: Any, now: float) -> None:
+        mark = read_redrive(record.headers) if record.headers else None
+        floor = mark.floor if mark else self.ledger.floor(place)
+        decoded = decode(record.value, self._calendar, floor)
+        if mark is not None:
+            decoded = self._redriven(mark, decoded)
+        elif decoded.floor is not None:
+            self.ledger.raise_floor(place, record.offset, decoded.floor)
+        if decoded.refused is not None:
+            self._refuse(place, record, decoded, decoded.refused, mark)
+        if decoded.ignored is not None:
+            self._stats.ignored[decoded.ignored] += 1
+        else:
+            self._pass(self.transactions.row(place, record.offset, decoded, now))
+
+    def _pass(self, piece: Piece | None) -> None:
+        if piece is None:
+            return
+        changes = self.holdback.sift(piece.changes)
+        self._stats.held += len(piece.changes) - len(changes)
+        self._packer.add(piece.tx, changes, partial=piece.partial)
+
+    def _redriven(self, mark: Redrive, decoded: Decoded) -> Decoded:
+        """Free a row put back of its transaction, which is long done."""
+        if decoded.refused is None:
+            self._stats.redriven += 1
+            key = f"{mark.topic}/{mark.partition}/{mark.offset}".encode()
+            self._letters.pop(key, None)
+            self._forget_letters[key] = None
+        return Decoded(tuple(map(later, decoded.changes)), decoded.refused)
+
+    def _refuse(
+        self,
+        place: TopicPartition,
+        record: Any,
+        decoded: Decoded,
+        refused: Refused,
+        mark: Redrive | None = None,
+    ) -> None:
+        self._stats.refused[refused.reason] += 1
+        where = mark or Place(place.topic, place.partition, record.offset)
+        change = decoded.changes[-1] if decoded.changes else None
+        letter = letter_of(
+            Place(
+                where.topic, where.partition, where.offset, record.timestamp, record.key
+            ),
+            record.value,
+            refused,
+            table=change.table if change else None,
+            row=change.key if change else None,
+            floor=mark.floor if mark else self.ledger.floor(place),
+        )
+        if refused.reason == Trouble.TRUNCATE:
+            log.error(
+                "%s was truncated: refused, every row stays as it was; DELETE its rows "
+                "where they shall go (dead letter %s)",
+                refused.value,
+                letter.id,
+            )
+        key, value = encode_letter(letter)
+        self._forget_letters.pop(key, None)
+        self._letters[key] = value
+
+    def _lose(self, place: TopicPartition, record: Any, missing: int) -> None:
+        first = record.offset - missing
+        self._stats.lost += missing
+        log.error(
+            "%s: records %d to %d were removed before they were read; take a snapshot "
+            "of the table",
+            place.topic,
+            first,
+            record.offset - 1,
+        )
+        at = Place(place.topic, place.partition, first, record.timestamp)
+        refused = Refused("records_lost", "offset", f"{first} to {record.offset - 1}")
+        key, value = encode_letter(letter_of(at, None, refused))
+        self._letters[key] = value
