@@ -199,7 +199,8 @@ def concentrate(book: Book, cells: Cells, rows: Lots) -> Concentration:
     gross = np.bincount(cell, weights=net, minlength=len(names))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = net / gross[cell]
-        hhi = 10_000 * np.bincount(cell, weights=share * share, minlength=len(names))
+        squares = np.bincount(cell, weights=share * share, minlength=len(names))
+        hhi = 10_000.0 * squares  # float also where bincount, of nothing, is not
         hhi[gross == 0] = np.nan
         largest = _largest(net, begin, names)
         return Concentration(
@@ -214,6 +215,8 @@ def concentrate(book: Book, cells: Cells, rows: Lots) -> Concentration:
 def _largest(net: Floats, begin: Indices, count: Indices) -> Floats:
     """The ten largest of each cell, descending, padded with 0."""
     found = np.zeros((len(count), 10))
+    if not len(net):
+        return found
     width = 16
     done = 0
     while done < len(count):
@@ -224,7 +227,7 @@ def _largest(net: Floats, begin: Indices, count: Indices) -> Floats:
             continue
         place = begin[here][:, None] + np.arange(padded)
         inside = np.arange(padded) < count[here][:, None]
-        values = np.where(inside, net[np.minimum(place, max(len(net) - 1, 0))], 0.0)
+        values = np.where(inside, net[np.minimum(place, len(net) - 1)], 0.0)
         values.sort(axis=1)
         found[here] = values[:, :-11:-1]
     return found
