@@ -31,9 +31,9 @@ QUALITY = {
 CAUSE = {
     "table": "market_data_cache",
     "key": ["A", "2024-01-02"],
-    "ts": "2024-01-02T21:00:00.000001Z",
+    "committed": "2024-01-02T21:00:00.000001Z",
     "version": [1, 2, 3],
-    "changed": [["close", "1", "2"]],
+    "changed": {"close": ["1", None]},
 }
 
 
