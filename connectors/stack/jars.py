@@ -20,7 +20,6 @@ from pathlib import Path
 
 import jgo
 import platformdirs
-import requests
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL, default_maven_repo
 from jgo.maven import Artifact, MavenContext
@@ -104,9 +103,7 @@ def read_lock(path: Path = LOCK) -> list[Jar]:
             msg = f"{path}:{number}: expected `set group:artifact:version sha256 size`"
             raise JarError(msg)
         group, artifact, version = fields[1].split(":")
-        jars.append(
-            Jar(fields[0], group, artifact, version, fields[2], int(fields[3]))
-        )
+        jars.append(Jar(fields[0], group, artifact, version, fields[2], int(fields[3])))
     return jars
 
 
@@ -187,7 +184,7 @@ def _download(jar: Jar, scratch: Path, tries: int = 3) -> Jar:
     for attempt in range(tries):
         try:
             path = _resolve(jar, scratch / str(attempt))
-        except (requests.RequestException, OSError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             why = f"{type(error).__name__}: {error}"
             continue
         got = digest(path)
@@ -262,7 +259,10 @@ def write_lock(jars: Iterable[Jar], path: Path = LOCK) -> None:
 
 def main(argv: list[str]) -> int:
     """`lock` resolves and writes the lock; `fetch` fills the cache."""
-    say = lambda text: sys.stderr.write(text + "\n")  # noqa: E731
+
+    def say(text: str) -> None:
+        sys.stderr.write(text + "\n")
+
     if argv == ["lock"]:
         write_lock(lock(say))
         return 0

@@ -20,6 +20,17 @@ from connectors.stack.errors import LockTimeoutError
 
 LOOPBACK = "127.0.0.1"
 
+MARKER = "deltafolio.home"
+"""File in a directory that is ours alone: it was empty when we came."""
+
+OWN_NAMES = frozenset(
+    {
+        *("postgres", "broker", "connect", "password", "ports.json"),
+        *("settings.json", "run", "logs"),
+    }
+)
+"""What is ours in a directory that is not."""
+
 PORT_NAMES = ("postgres", "broker", "controller", "connect")
 
 PORT_RANGE = (20_000, 32_000)
@@ -45,11 +56,11 @@ class Layout:
         return cls(home.expanduser().resolve())
 
     def data(self, service: str) -> Path:
-        """Data directory of a service."""
+        """Tell the data directory of a service."""
         return self.home / service / "data"
 
     def config(self, service: str) -> Path:
-        """Configuration file of a service."""
+        """Tell the configuration file of a service."""
         return self.home / service / f"{service}.properties"
 
     def log(self, service: str) -> Path:
@@ -63,9 +74,9 @@ class Layout:
     def make(self) -> None:
         """Make the state directory, for this user's eyes only."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        ignore = self.home / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", "utf-8")
+        if not any(self.home.iterdir()):
+            (self.home / MARKER).write_text("State of deltafolio up.\n", "utf-8")
+            (self.home / ".gitignore").write_text("*\n", "utf-8")
 
     def password(self) -> str:
         """Password of the database's superuser, made at the first call."""
@@ -78,14 +89,24 @@ class Layout:
         return fresh
 
     def purge(self) -> None:
-        """Remove everything but the lock file, whose holder we are."""
+        """Remove everything but the lock file, whose holder we are.
+
+        In a directory that was not empty when we came, only what we made. State
+        directories inside this one stay: their services may run.
+        """
+        ours = (self.home / MARKER).exists()
         for path in self.home.iterdir():
-            if path.name == "lock":
+            if path.name == "lock" or (path / MARKER).exists():
                 continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            if ours or path.name in OWN_NAMES:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def read_ports(layout: Layout) -> dict[str, int]:
@@ -113,7 +134,7 @@ def choose_ports(layout: Layout, running: frozenset[str]) -> dict[str, int]:
         known = ports.get(name)
         if name in running and known:
             continue
-        if not (known and _is_free(known)):
+        if not (known and is_free(known)):
             ports[name] = _free_port(set(ports.values()))
     part = layout.home / "ports.part"
     part.write_bytes(msgspec.json.encode(ports))
@@ -126,11 +147,12 @@ def _free_port(taken: set[int]) -> int:
     chance = random.SystemRandom()
     while True:
         port = chance.randrange(*PORT_RANGE)
-        if port not in taken and _is_free(port):
+        if port not in taken and is_free(port):
             return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a service could listen on a port of loopback now."""
     with socket.socket() as probe:
         # As the services do: a port in TIME_WAIT is theirs to take again.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,6 +28,9 @@ POLL = 0.05
 
 TAIL_LINES = 25
 
+LOG_BYTES = 20_000_000
+"""A log larger than this is put aside when its service starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -90,6 +93,9 @@ def spawn(
     ServiceError
         If it was gone before it could be looked at.
     """
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_name(log.name + ".1"))
     with log.open("ab") as out:
         child = subprocess.Popen(  # noqa: S603 - commands of our own making
             command,

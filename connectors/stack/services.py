@@ -67,6 +67,16 @@ class Service(ABC):
     def marker(self) -> str:
         """An argument of its command line that no other stack's process has."""
 
+    @property
+    def output(self) -> Path:
+        """Where its standard output goes; its log, unless it writes that itself."""
+        return self.layout.log(self.name)
+
+    def tail(self) -> str:
+        """Return the ends of its log and of its output."""
+        files = {self.layout.log(self.name), self.output}
+        return "\n".join(filter(None, map(tail, sorted(files))))
+
     @abstractmethod
     def prepare(self) -> None:
         """Write configuration and make the data directory, if not there yet."""
@@ -101,11 +111,17 @@ class Service(ABC):
         if done.returncode:
             why = f"{Path(command[0]).name} exited with {done.returncode}"
             log = self.layout.log(self.name)
-            raise ServiceError(self.name, why, log, done.stdout + tail(log))
+            raise ServiceError(self.name, why, log, done.stdout + self.tail())
         return done.stdout
 
 
 # --- PostgreSQL -------------------------------------------------------------------
+
+
+_CREATE_DATABASE = """
+SELECT format('CREATE DATABASE %I', :'name')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
+"""
 
 
 class Postgres(Service):
@@ -177,15 +193,14 @@ class Postgres(Service):
         made = self.layout.home / self.name / "database"
         if made.exists():
             return True
-        sql = (
-            f"SELECT 'CREATE DATABASE {settings.DATABASE}' WHERE NOT EXISTS "
-            f"(SELECT FROM pg_database WHERE datname = '{settings.DATABASE}') \\gexec"
-        )
         script = self.layout.home / self.name / "database.sql"
-        script.write_text(sql + "\n", "utf-8")
+        script.write_text(_CREATE_DATABASE, "utf-8")
         target = f"postgresql://{settings.SUPERUSER}@{LOOPBACK}"
         target += f":{self.context.ports['postgres']}/postgres"
-        psql = [str(PG_BIN / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+        psql = [
+            *(str(PG_BIN / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1"),
+            *("-v", f"name={settings.DATABASE}"),
+        ]
         env = {**os.environ, "PGPASSWORD": self.layout.password()}
         self.run([*psql, "-d", target, "-f", str(script)], env)
         script.rename(made)
@@ -254,6 +269,11 @@ class JavaService(Service):
     def marker(self) -> str:
         """A system property with the service's directory."""
         return f"-Ddeltafolio.service={self.layout.home / self.name}"
+
+    @property
+    def output(self) -> Path:
+        """What the virtual machine itself says: its log is written by log4j."""
+        return self.layout.log(self.name).with_suffix(".out")
 
     def java(self, main: str, *arguments: str) -> list[str]:
         """Command line of a main class."""

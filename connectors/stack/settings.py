@@ -13,7 +13,7 @@ from connectors.stack import versions
 DATABASE = "deltafolio"
 SUPERUSER = "postgres"
 CLUSTER_ID = "ZGVsdGFmb2xpby1sb2NhbA"
-"""Kafka's own form of an id, 22 characters of base64; a data directory formatted with another one is refused."""
+"""22 characters of base64; a data directory of another cluster is refused."""
 
 CONNECT_GROUP = "deltafolio-connect"
 
@@ -115,6 +115,7 @@ class Timeouts:
 
     start: float = 60.0
     stop: float = 15.0
+
 
 POSTGRES_MAJOR = versions.POSTGRES.split(".", maxsplit=1)[0]
 

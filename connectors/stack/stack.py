@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
+from threading import Event
 from typing import Literal
 
 from connectors.stack import jars
@@ -18,6 +19,7 @@ from connectors.stack.layout import (
     Layout,
     choose_ports,
     default_home,
+    is_free,
     locked,
     read_ports,
 )
@@ -29,11 +31,12 @@ from connectors.stack.process import (
     read_identity,
     spawn,
     stop,
-    tail,
     write_identity,
 )
 from connectors.stack.services import Broker, Connect, Context, Postgres, Service
 from connectors.stack.settings import Timeouts
+
+START_TRIES = 3
 
 ServiceName = Literal["postgres", "broker", "connect"]
 Progress = Callable[[str], None]
@@ -80,6 +83,10 @@ class ServiceStatus:
     log: Path
 
 
+class GaveUpError(Exception):
+    """A service was not waited for, because another one failed."""
+
+
 class Stack:
     """The services under one state directory.
 
@@ -111,7 +118,7 @@ class Stack:
         ------
         StackError
             If jars cannot be fetched or a service does not become healthy in time.
-            What was started stays for a look at it; the next `up` cleans up.
+            What this call started is stopped again; the logs stay.
         """
         say = progress or (lambda _: None)
         with locked(self.layout):
@@ -206,13 +213,23 @@ class Stack:
         )
 
     def _start(self, names: list[str], say: Progress) -> None:
-        """Start services: what was left of them is stopped first."""
+        """Start services: what was left of them is stopped first.
+
+        A port may be taken between choosing and binding it: then with other ports.
+        """
         jars.fetch(jars.read_lock(), say)
-        for name in reversed(names):
-            self._stop(name)
-        self._choose_ports(names)
-        with ThreadPoolExecutor(len(names)) as pool:
-            list(pool.map(lambda name: self._start_one(name, say), names))
+        for attempt in range(START_TRIES):
+            for name in reversed(names):
+                self._stop(name)
+            self._choose_ports(names)
+            try:
+                self._start_together(names, say)
+            except ServiceError as error:
+                if attempt + 1 == START_TRIES or not self._lost_port(error.service):
+                    raise
+                say(f"{error.service}: its port was taken; trying others")
+            else:
+                return
 
     def _choose_ports(self, names: list[str]) -> None:
         """Ports of services that stay must stay: they are known by them."""
@@ -221,27 +238,63 @@ class Stack:
             stay.add("controller")
         choose_ports(self.layout, frozenset(stay))
 
-    def _start_one(self, name: str, say: Progress) -> None:
+    def _lost_port(self, service: str) -> bool:
+        """Whether a stopped service's port is somebody else's now."""
+        ports = read_ports(self.layout)
+        mine = (service, "controller") if service == "broker" else (service,)
+        return any(not is_free(ports[name]) for name in mine)
+
+    def _start_together(self, names: list[str], say: Progress) -> None:
+        """Start services at once; if one fails, none of them is left running."""
+        giving_up = Event()
+
+        def start(name: str) -> None:
+            try:
+                self._start_one(name, say, giving_up)
+            except BaseException:
+                giving_up.set()
+                raise
+
+        try:
+            with ThreadPoolExecutor(len(names)) as pool:
+                futures = [pool.submit(start, name) for name in names]
+                try:
+                    wait(futures, return_when=FIRST_EXCEPTION)
+                except BaseException:  # Ctrl-C
+                    giving_up.set()
+                    raise
+            _raise_first([e for future in futures if (e := future.exception())])
+        except BaseException:
+            for name in reversed(names):
+                self._stop(name)
+            raise
+
+    def _start_one(self, name: str, say: Progress, giving_up: Event) -> None:
         began = time.monotonic()
         service = self._service(name)
         (self.layout.home / name).mkdir(exist_ok=True)
         service.prepare()
         command = service.command()
-        identity = spawn(command, self.layout.log(name), self.layout.home / name)
+        identity = spawn(command, service.output, self.layout.home / name)
         write_identity(self.layout.pid(name), identity)
-        self._await_healthy(service, identity)
+        self._await_healthy(service, identity, giving_up)
         say(f"{name} is up after {time.monotonic() - began:.1f} s")
 
-    def _await_healthy(self, service: Service, identity: Identity) -> None:
+    def _await_healthy(
+        self, service: Service, identity: Identity, giving_up: Event
+    ) -> None:
         limit = time.monotonic() + self.timeouts.start
         log = self.layout.log(service.name)
         while not service.is_healthy():
+            why = ""
+            if giving_up.is_set():
+                raise GaveUpError(service.name)
             if not is_alive(identity):
                 why = "ended while it started"
-                raise ServiceError(service.name, why, log, tail(log))
-            if time.monotonic() > limit:
+            elif time.monotonic() > limit:
                 why = f"not healthy after {self.timeouts.start:g} s"
-                raise ServiceError(service.name, why, log, tail(log))
+            if why:
+                raise ServiceError(service.name, why, log, service.tail())
             time.sleep(POLL)
 
     def _stop(self, name: str) -> None:
@@ -253,8 +306,14 @@ class Stack:
         self.layout.pid(name).unlink(missing_ok=True)
 
     def _service_unported(self, name: str) -> Service:
-        """A service of which only the name and place are needed."""
+        """Make a service of which only the name and the place are needed."""
         return KINDS[name](Context(self.layout, {}, {}))
+
+
+def _raise_first(errors: list[BaseException]) -> None:
+    """Raise what went wrong, not what was given up because of it."""
+    for error in sorted(errors, key=lambda e: isinstance(e, GaveUpError)):
+        raise error
 
 
 __all__ = ["ServiceName", "ServiceStatus", "Stack", "StackInfo"]

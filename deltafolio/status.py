@@ -1,0 +1,144 @@
+"""What ``deltafolio status`` shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from connectors.capture_status import (
+    LAG_WARNING,
+    CaptureStatus,
+    Connector,
+    Slot,
+    capture_status,
+)
+from connectors.capture_watch import History
+from connectors.settings import Settings
+from connectors.stack import ServiceStatus, Stack
+from deltafolio.supervisor import AppStatus, read_status
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that was found.
+
+    Attributes
+    ----------
+    services
+        Of the embedded stack; empty where there is none in the state directory.
+    processes
+        Of the application that were started under the state directory.
+    capture
+        Connector and slot, wherever they are.
+    """
+
+    services: list[ServiceStatus]
+    processes: list[AppStatus]
+    capture: CaptureStatus
+
+    @property
+    def is_well(self) -> bool:
+        """Whether everything that was started runs, and rows are captured."""
+        return (
+            all(one.healthy for one in self.services)
+            and all(one.pid for one in self.processes)
+            and self.capture.is_well
+        )
+
+
+async def look(settings: Settings, stack: Stack) -> Status:
+    """Look at everything; nothing that is away raises."""
+    services = stack.status()
+    return Status(
+        services=services if any(one.port for one in services) else [],
+        processes=read_status(settings.home),
+        capture=await capture_status(settings),
+    )
+
+
+def lines_of(status: Status) -> Iterator[str]:
+    """Write it down, a line a thing."""
+    yield f"{'service':<12}{'state':<12}{'pid':>8}{'port':>7}  log"
+    for one in status.services:
+        yield _line(one.name, service_state(one), one.pid, one.port, one.log)
+    if not status.services:
+        yield "  no stack in this state directory"
+    for app in status.processes:
+        yield _line(app.name, "running" if app.pid else "ended", app.pid, None, app.log)
+    yield ""
+    yield from capture_lines(status.capture)
+
+
+def service_state(one: ServiceStatus) -> str:
+    """Say in a word what a service does."""
+    if not one.running:
+        return "stopped"
+    return "healthy" if one.healthy else "no answer"
+
+
+def _line(name: str, state: str, pid: int | None, port: int | None, log: object) -> str:
+    return f"{name:<12}{state:<12}{pid or '-':>8}{port or '-':>7}  {log}"
+
+
+def capture_lines(capture: CaptureStatus) -> Iterator[str]:
+    """Write down connector, slot, and what happened to capture lately."""
+    if isinstance(capture.connector, Connector):
+        found = capture.connector
+        yield f"connector   {found.connector.lower()}, task {found.task.lower()}"
+        yield from (f"            {why}" for why in found.failures)
+    else:
+        yield f"connector   {capture.connector}"
+    yield from _slot_lines(capture.slot)
+    yield from _history_lines(capture.history, time.time())
+
+
+def _slot_lines(slot: Slot | str) -> Iterator[str]:
+    if isinstance(slot, str):
+        yield f"slot        {slot}"
+        return
+    state = "active" if slot.active else "NOT READ BY ANYBODY"
+    yield (
+        f"slot        {state}, {size(slot.lag)} of WAL behind, "
+        f"{size(slot.kept)} kept, {slot.wal_status}"
+    )
+    if slot.wal_status == "lost":
+        yield "            its WAL is gone: rows were missed; capture must start anew"
+    elif not slot.active and slot.kept > LAG_WARNING:
+        yield "            kept until it is read, or the slot dropped"
+
+
+def _history_lines(history: History, now: float) -> Iterator[str]:
+    if history.last_failure is None or history.failed_at is None:
+        return
+    ago = _ago(now - history.failed_at)
+    yield (
+        f"watch       {history.restarts} restarts; last failure {ago}: "
+        f"{history.last_failure}"
+    )
+    if history.next_try is not None and history.next_try > now:
+        yield f"            next try in {history.next_try - now:.0f} s"
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    return (
+        f"{seconds / 60:.0f} min ago"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h ago"
+    )
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for a reader.
+
+    >>> size(512), size(2_300_000), size(7_000_000_000)
+    ('512 B', '2.3 MB', '7.0 GB')
+    """
+    value, unit = float(count), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if abs(value) < 1000:
+            break
+        value, unit = value / 1000, bigger
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
