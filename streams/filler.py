@@ -74,6 +74,8 @@ class Filler:
         MissingRecordsError
             If the log is whole and does not begin with ``start``.
         """
+        if start >= end:
+            return
         async with self._lock:
             self._consumer.assign([partition])
             try:

@@ -18,6 +18,7 @@ what was appended.
 """
 
 import asyncio
+import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -28,6 +29,8 @@ from streams.app import FaustApp
 from streams.checkpoint import by_partition
 from streams.parts import Parts
 from streams.steps import Step, crash, offsets
+
+logger = logging.getLogger(__name__)
 
 WRITER_OF_THE_MARKET = 0
 """Partition whose owner writes the market's checkpoint."""
@@ -114,6 +117,8 @@ class Portfolios:
         for partition in self._held - partitions:
             self.drop(partition)
         self._ownership.assign(partitions)
+        generation = self._ownership.generation
+        logger.info("generation %d: owns %s", generation, sorted(partitions))
 
     async def on_recovered(self) -> None:
         """Bring up what we own; not if it comes early, while nothing flows."""
@@ -145,6 +150,8 @@ class Portfolios:
             crash.done(Step.FILL)
             if still_ours():
                 self._ownership.go_live(partition)  # T6
+                offset = self._engine.partition_offset(partition)
+                logger.info("partition %d is live at %d", partition, offset)
                 crash.done(Step.LIVE)
                 self._wake()
 

@@ -122,17 +122,14 @@ class Watch:
         health.lag, health.market = market_lag + lag, engine.market_offset()
         health.owned = sorted(ownership.owned)
         health.published = sorted(ownership.live)
-        waiting = owned != live or self._engine_waits()
-        health.idle_s = self._idle(busy=bool(health.lag or waiting))
+        # What waits in the engine does not count: it may be half a transaction.
+        health.idle_s = self._idle(busy=bool(health.lag or owned != live))
         health.ready = owned == live and health.lag <= READY_LAG and bool(ends)
         health.live = health.idle_s < STALL_S
         health.reason = "" if health.ready else self._reason(owned, live, bool(ends))
         if not health.live:
             message = f"nothing was done for {health.idle_s:.0f} s: {health.reason}"
             raise StalledError(message)
-
-    def _engine_waits(self) -> bool:
-        return bool(self._parts.ownership.live) and self._parts.engine.touched()
 
     def _idle(self, *, busy: bool) -> float:
         """Seconds without progress while there is something to do."""

@@ -33,6 +33,9 @@ from streams.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+NOISY = ("aiokafka", "faust", "mode")
+"""They tell of each step of a rebalance; ours tells what came of it."""
+
 PUT_DOWN_S = 5.0
 LEAVE_S = 4.0
 MINUTE = 60_000
@@ -46,6 +49,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     Exception
         Whatever made it impossible to go on.
     """
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     await ensure_topics(settings, extra=[changelog(settings)])
     try:
         await Worker(settings).run(stop)

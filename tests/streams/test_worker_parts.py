@@ -1,0 +1,222 @@
+"""Small parts of the worker: the right to publish, crash points, its HTTP answers."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from analytics.calendar import Calendar
+from analytics.engine import Engine
+from connectors.journal import encode
+from connectors.settings import TopicSettings
+from streams.faust_patch import NEVER
+from streams.folding import Folder, OutOfOrderError
+from streams.health import HealthServer
+from streams.metrics import Metrics
+from streams.ownership import Ownership
+from streams.steps import CRASH_VARIABLE, CrashPoint, OffsetLog
+
+SESSION = 6.0
+
+
+# --- ownership --------------------------------------------------------------------
+
+
+@dataclass
+class Group:
+    """What Faust would say; the test's hands on it."""
+
+    generation: int = 1
+    flowing: bool = True
+    confirmed: float = 0.0
+
+    def confirmed_at(self) -> float:
+        return self.confirmed
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def group() -> Group:
+    return Group()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ownership(group: Group, clock: Clock) -> Ownership:
+    owner = Ownership(group, SESSION, clock)
+    owner.assign(frozenset({0, 1}))
+    owner.go_live(0)
+    return owner
+
+
+async def test_only_what_is_live_may_be_published(ownership):
+    assert await ownership.permit(0)
+    assert not await ownership.permit(1)
+    ownership.revoke()
+    assert not await ownership.permit(0)
+
+
+async def test_another_generation_takes_the_right_away(ownership, group):
+    group.generation = 2
+    assert not await ownership.permit(0)
+    assert not ownership.holds(0, 1)
+
+
+async def test_who_slept_longer_than_the_session_waits_for_the_groups_answer(
+    ownership, group, clock
+):
+    clock.now = SESSION
+    asked = asyncio.create_task(ownership.permit(0))
+    await asyncio.sleep(0.1)
+    assert not asked.done()
+    group.confirmed = clock.now
+    assert await asked
+
+
+async def test_who_was_expelled_meanwhile_never_gets_the_right(ownership, group, clock):
+    group.confirmed = NEVER
+    asked = asyncio.create_task(ownership.permit(0))
+    await asyncio.sleep(0.05)
+    ownership.revoke()
+    assert not await asked
+
+
+def test_nothing_is_folded_while_nothing_flows(ownership, group):
+    assert ownership.holds(1, 1)
+    group.flowing = False
+    assert not ownership.holds(1, 1)
+
+
+def test_a_new_assignment_makes_nothing_live(ownership, group):
+    group.generation = 2
+    ownership.assign(frozenset({0}))
+    assert ownership.live == set()
+    assert ownership.holds(0, 2)
+
+
+# --- crash points -----------------------------------------------------------------
+
+DIE = "from streams.steps import *\nfor _ in range(5): crash.done(Step.PUBLISH)"
+
+
+@pytest.mark.parametrize(
+    ("where", "code"),
+    [("publish:5", -signal.SIGKILL), ("publish:6", 0), ("derive", 0), (None, 0)],
+)
+def test_a_process_dies_after_the_step_it_was_told(where, code):
+    environment = {} if where is None else {CRASH_VARIABLE: where}
+    done = subprocess.run(
+        [sys.executable, "-c", DIE], env=environment, check=False, timeout=30
+    )
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize("where", ["nowhere:1", "publish:x"])
+def test_an_unknown_crash_point_is_an_error(where):
+    with pytest.raises(ValueError, match=where.partition(":")[2] + "|nowhere"):
+        CrashPoint(where)
+
+
+def test_the_offset_log_is_complete_without_closing_it(tmp_path: Path):
+    log = OffsetLog(str(tmp_path))
+    log.start(3, 10)
+    log.fold(3, 10)
+    (file,) = tmp_path.iterdir()
+    assert file.read_text() == "start 3 10\nfold 3 10\n"
+
+
+# --- folding ----------------------------------------------------------------------
+
+CALENDAR = Calendar([737425], [0], 737425, 737425)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    engine = Engine(CALENDAR)
+    engine.add_partition(0)
+    return engine
+
+
+@pytest.fixture
+def folder(engine: Engine) -> Folder:
+    return Folder(engine, TopicSettings(), Metrics())
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_a_record_that_is_not_the_next_one_is_a_defect(folder, offset):
+    folder.portfolios(0, 0, encode([]))
+    with pytest.raises(OutOfOrderError, match=f"record {offset}, expected 1"):
+        folder.portfolios(0, offset, encode([]))
+    with pytest.raises(OutOfOrderError):
+        folder.market(1, encode([]))
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xc1", b"\x95\x63\xc0\xc2\xc2\x90"])
+def test_a_record_nobody_can_read_counts_as_folded_and_is_reported(
+    folder, engine, value
+):
+    folder.portfolios(0, 0, value)
+    folder.market(0, value)
+    assert (engine.partition_offset(0), engine.market_offset()) == (1, 1)
+    letters = folder.take_letters()
+    assert [(le.topic, le.partition, le.offset, le.payload) for le in letters] == [
+        ("journal.portfolios", 0, 0, value),
+        ("journal.market", 0, 0, value),
+    ]
+    assert folder.take_letters() == []
+
+
+# --- health -----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[HealthServer]:
+    server = HealthServer(tmp_path, 0, Metrics())
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def get(home: Path, path: str) -> httpx.Response:
+    (file,) = (home / "run").glob("worker-*.json")
+    port = json.loads(file.read_text())["port"]
+    async with httpx.AsyncClient() as client:
+        return await client.get(f"http://127.0.0.1:{port}{path}")
+
+
+async def test_ready_and_live_are_told_apart(server, tmp_path):
+    assert (await get(tmp_path, "/health/live")).status_code == 200
+    assert (await get(tmp_path, "/health/ready")).status_code == 503
+    server.health.ready, server.health.live = True, False
+    assert (await get(tmp_path, "/health/live")).status_code == 503
+    ready = await get(tmp_path, "/health/ready")
+    assert (ready.status_code, ready.json()["reason"]) == (200, "starting")
+
+
+async def test_metrics_are_there_for_prometheus_and_nothing_else_is(server, tmp_path):
+    found = await get(tmp_path, "/metrics")
+    assert "deltafolio_worker_folded_records" in found.text
+    assert (await get(tmp_path, "/etc/passwd")).status_code == 404
+
+
+async def test_the_port_file_goes_with_the_server(server, tmp_path):
+    await server.stop()
+    assert list((tmp_path / "run").glob("worker-*.json")) == []
