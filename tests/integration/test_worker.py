@@ -11,7 +11,8 @@ from connectors.kafka import read_to_end, started_producer
 from connectors.stack import StackInfo
 from streams.record import DIGEST_HEADER, REVISION_HEADER
 from streams.steps import Step
-from tests.streams.journal_world import STRANGER, JournalWorld, open_journal_world
+from tests.streams.journal_world import JournalWorld, open_journal_world
+from tests.streams.results_compared import STRANGER
 
 pytestmark = pytest.mark.integration
 

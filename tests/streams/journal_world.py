@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from random import Random
 
-import httpx
 from aiokafka import AIOKafkaProducer
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
-from analytics.results import FAMILIES
 from analytics.rows import Change, Flow, Lot, Portfolio, Price, Row, Version
 from connectors.calendar import load_calendar
 from connectors.journal import decode, encode, partition_of
@@ -40,14 +33,11 @@ from connectors.settings import (
     WorkerSettings,
 )
 from connectors.topics import ensure_topics
-from streams.record import SaidReader
-from streams.steps import CRASH_VARIABLE, OFFSETS_VARIABLE
 from streams.worker import changelog
+from tests.streams.results_compared import Differences, compare
+from tests.streams.worker_process import WorkerProcess
 
 PARTITIONS = 4
-STRANGER = int.from_bytes(b"stranger")
-"""Digest of records that a test wrote in somebody else's name."""
-
 _numbers = itertools.count(1)
 
 
@@ -68,20 +58,6 @@ def settings_for(bootstrap: str, home: Path, **worker: float) -> Settings:
     )
 
 
-@dataclass
-class Differences:
-    """Cells compared, and what is wrong with them."""
-
-    cells: int = 0
-    records: int = 0
-    wrong_last: list[tuple[str, int, int]] = field(default_factory=list)
-    wrong_highest: list[tuple[str, int, int]] = field(default_factory=list)
-    two_contents: list[object] = field(default_factory=list)
-
-    def none(self) -> bool:
-        return not (self.wrong_last or self.wrong_highest or self.two_contents)
-
-
 class JournalWorld:
     """A journal with a writer; workers are started on it by the test."""
 
@@ -89,7 +65,7 @@ class JournalWorld:
         self, settings: Settings, producer: AIOKafkaProducer, seed: int = 1
     ) -> None:
         self.settings = settings
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311 - seeded, not secret
         dates = settings.calendar
         self.calendar: Calendar = load_calendar(dates.name, dates.start, dates.end)
         self.workers: list[WorkerProcess] = []
@@ -272,42 +248,7 @@ class JournalWorld:
 
     async def differences(self) -> Differences:
         """Compare the results topics with the truth."""
-        expected = await self.expected()
-        found = Differences(cells=len(expected))
-        for family in FAMILIES:
-            await self._compare(family, expected, found)
-        return found
-
-    async def _compare(
-        self,
-        family: str,
-        expected: dict[tuple[str, int, int], int],
-        found: Differences,
-    ) -> None:
-        reader = SaidReader(self.calendar)
-        last: dict[tuple[str, int, int], int] = {}
-        highest: dict[tuple[str, int, int], tuple[object, int]] = {}
-        contents = defaultdict(set)
-        topic = getattr(self.settings.topics, family)
-        async for records in read_to_end(self.settings, topic):
-            for record in records:
-                said = reader.said(record.key, record.headers)
-                if said is None:
-                    continue
-                cell = (family, said.portfolio, said.session)
-                last[cell] = said.digest
-                if said.digest != STRANGER:
-                    contents[cell, said.revision].add(said.digest)
-                if cell not in highest or said.revision >= highest[cell][0]:
-                    highest[cell] = (said.revision, said.digest)
-                found.records += 1
-        mine = {cell: d for cell, d in expected.items() if cell[0] == family}
-        for cell in mine.keys() | last.keys():
-            if mine.get(cell, 0) != last.get(cell, 0):
-                found.wrong_last.append(cell)
-            if mine.get(cell, 0) != highest.get(cell, (None, 0))[1]:
-                found.wrong_highest.append(cell)
-        found.two_contents += [key for key, each in contents.items() if len(each) > 1]
+        return await compare(self.settings, self.calendar, await self.expected())
 
     async def settle(self, limit: float = 30.0) -> Differences:
         """Compare until nothing differs, or the time is over."""
@@ -353,74 +294,6 @@ class JournalWorld:
             partition: max(b - a for a, b in itertools.pairwise([*found, until]))
             for partition, found in moments.items()
         }
-
-
-class WorkerProcess:
-    """``deltafolio run worker`` as a process of its own."""
-
-    def __init__(self, settings: Settings, offsets: Path, crash_at: str) -> None:
-        self._home = settings.home
-        file = self._home / "settings.json"
-        if not file.exists():
-            file.write_text(settings.model_dump_json(exclude={"home", "postgres"}))
-        self.log = self._home / f"worker-{next(_numbers)}.log"
-        environment = {
-            **os.environ,
-            "DELTAFOLIO_HOME": str(self._home),
-            OFFSETS_VARIABLE: str(offsets),
-            CRASH_VARIABLE: crash_at,
-        }
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "deltafolio", "run", "worker"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-
-    @property
-    def running(self) -> bool:
-        return self.process.poll() is None
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    async def ended(self, limit: float) -> int:
-        """Wait for its end; its exit code."""
-        return await asyncio.to_thread(self.process.wait, limit)
-
-    async def health(self) -> dict[str, object]:
-        """What it says of itself; nothing while it does not answer."""
-        file = self._home / "run" / f"worker-{self.process.pid}.json"
-        try:
-            port = json.loads(file.read_text())["port"]
-            async with httpx.AsyncClient() as client:
-                answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
-        except (OSError, ValueError, httpx.HTTPError):
-            return {}
-        found: dict[str, object] = answer.json()
-        return found
-
-    async def ready(self, limit: float = 30.0) -> None:
-        """Wait until all it owns is published."""
-        await until(lambda: self.health(), lambda h: bool(h.get("ready")), limit, self)
-
-    def log_tail(self, lines: int = 30) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-
-async def until(
-    ask: Callable[[], object],
-    good: Callable[[dict[str, object]], bool],
-    limit: float,
-    worker: WorkerProcess,
-) -> None:
-    end = time.monotonic() + limit
-    while not good(found := await ask()):  # type: ignore[misc]
-        assert worker.running, worker.log_tail()
-        assert time.monotonic() < end, f"{found}\n{worker.log_tail()}"
-        await asyncio.sleep(0.1)
 
 
 def fold(

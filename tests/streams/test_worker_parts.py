@@ -123,7 +123,7 @@ DIE = "from streams.steps import *\nfor _ in range(5): crash.done(Step.PUBLISH)"
 )
 def test_a_process_dies_after_the_step_it_was_told(where, code):
     environment = {} if where is None else {CRASH_VARIABLE: where}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", DIE], env=environment, check=False, timeout=30
     )
     assert done.returncode == code
