@@ -20,6 +20,7 @@ this one, and the row's own position. Order between transactions is by ``commit`
 A later initial snapshot has a later ``P``, so that it corrects what was missed.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, TypeAlias
@@ -122,6 +123,7 @@ class _Boundary(msgspec.Struct, gc=False):
     event_count: Int64 | None = None
 
 
+_LSN = re.compile(r"[0-9]{1,18}").fullmatch
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _boundary = msgspec.json.Decoder(_Boundary).decode
 _sequence = msgspec.json.Decoder(tuple[str | None, str | None]).decode
@@ -170,7 +172,7 @@ def decode_marker(value: bytes | None) -> Marker | Refused | None:
         return None
     tx, _, lsn = boundary.id.partition(":")
     known = boundary.status == "END" and boundary.event_count is not None
-    if not known or not lsn.isdecimal():
+    if not known or not _LSN(lsn):
         return Refused(Trouble.UNKNOWN_OPERATION, "status", boundary.status)
     return Marker(tx, boundary.event_count or 0, int(lsn))
 
