@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(up)
     app.command()(down)
+    app.command()(setup)
     app.command()(status)
 
 
@@ -27,12 +28,15 @@ def up() -> None:
     A second call changes nothing. Example: deltafolio up
     """
     from connectors.stack import Stack, default_home
+    from deltafolio.local_app import save_settings
 
     stack = Stack(default_home())
     expected = _expected_errors()
     try:
         info = stack.up(lambda text: typer.echo(f"  {text}"))
-        asyncio.run(_furnish(info))
+        settings = _settings(info)
+        save_settings(settings)
+        asyncio.run(_furnish(settings))
     except expected as error:
         typer.echo(f"up failed: {error}", err=True)
         raise typer.Exit(NOT_WELL) from error
@@ -70,6 +74,22 @@ def down(
     typer.echo("stopped and removed" if purge else "stopped")
 
 
+def setup() -> None:
+    """Make schema, roles, publication and topics where the settings point.
+
+    For a PostgreSQL and a Kafka of your own; `up` does it for those it starts. What
+    is there already stays. Example: deltafolio setup
+    """
+    from connectors.settings import Settings
+
+    try:
+        asyncio.run(_furnish(Settings.load()))
+    except _expected_errors() as error:
+        typer.echo(f"setup failed: {error}", err=True)
+        raise typer.Exit(NOT_WELL) from error
+    typer.echo("schema and topics are there; next: deltafolio run all")
+
+
 def status() -> None:
     """Show services, processes, the connector, and how far capture is behind.
 
@@ -87,14 +107,11 @@ def status() -> None:
         raise typer.Exit(NOT_WELL)
 
 
-async def _furnish(info: StackInfo) -> None:
-    """Make schema, roles, publication and topics, and save where all of it is."""
+async def _furnish(settings: Settings) -> None:
+    """Make schema, roles, publication and topics."""
     from connectors.postgres import apply_schema
     from connectors.topics import ensure_topics
-    from deltafolio.local_app import save_settings
 
-    settings = _settings(info)
-    save_settings(settings)
     await apply_schema(settings.postgres)
     await ensure_topics(settings)
 

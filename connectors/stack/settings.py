@@ -93,7 +93,7 @@ CONNECT: dict[str, str] = {
     "session.timeout.ms": "6000",
     "heartbeat.interval.ms": "2000",
     "scheduled.rebalance.max.delay.ms": "0",
-    "producer.linger.ms": "20",
+    # How long to linger is the connector's to say (connectors/capture.py).
     "producer.batch.size": "131072",
     "producer.max.request.size": "8388608",
     "producer.compression.type": "lz4",

@@ -221,7 +221,7 @@ class Stack:
         for attempt in range(START_TRIES):
             for name in reversed(names):
                 self._stop(name)
-            self._choose_ports(names)
+            names = self._choose_ports(names)
             try:
                 self._start_together(names, say)
             except ServiceError as error:
@@ -231,12 +231,20 @@ class Stack:
             else:
                 return
 
-    def _choose_ports(self, names: list[str]) -> None:
-        """Ports of services that stay must stay: they are known by them."""
+    def _choose_ports(self, names: list[str]) -> list[str]:
+        """Choose ports of what is started; what runs keeps its own.
+
+        Returns what must be started then: Connect too, if the broker moved away.
+        """
         stay = set(KINDS) - set(names)
         if "broker" in stay:
             stay.add("controller")
-        choose_ports(self.layout, frozenset(stay))
+        before = read_ports(self.layout)
+        after = choose_ports(self.layout, frozenset(stay))
+        if "connect" in names or before.get("broker") == after["broker"]:
+            return names
+        self._stop("connect")
+        return [*names, "connect"]
 
     def _lost_port(self, service: str) -> bool:
         """Whether a stopped service's port is somebody else's now."""
