@@ -137,7 +137,8 @@ class Settings(BaseSettings):
         where = base.home if home is None else home
         file = where / "settings.json"
         stored: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        return cls(**{**stored, "home": where})
+        # A directory that was asked for by name wins over DELTAFOLIO_HOME.
+        return cls(**stored).model_copy(update={"home": where})
 
     def cdc_topic(self, table: str) -> str:
         """Topic of a captured table."""

@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Portfolio analytics that are always current.\n\nExample: deltafolio demo",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 
 

@@ -79,8 +79,11 @@ def _cells(snapshots: Sequence[Heard], names: dict[int, str]) -> Table:
 def _cause(cause: dict[str, object]) -> str:
     """Say a cause in words: table, key, and what changed in the row."""
     changed = cause.get("changed")
-    words = []
-    if isinstance(changed, dict):
-        words = [f"{column} {old} → {new}" for column, (old, new) in changed.items()]
-    what = ", ".join(words) or "the row is new, or gone"
+    fields = changed if isinstance(changed, dict) else {}
+    if fields and all(old is None for old, _ in fields.values()):
+        what = "a new row"
+    elif fields and all(new is None for _, new in fields.values()):
+        what = "the row is gone"
+    else:
+        what = ", ".join(f"{name} {old} → {new}" for name, (old, new) in fields.items())
     return f"{cause.get('table')} {cause.get('key')}: {what}"

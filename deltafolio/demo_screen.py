@@ -76,13 +76,14 @@ class Screen:
 
 def portfolios_table(rows: Sequence[asyncpg.Record]) -> Table:
     """Lay out the newest snapshot of each portfolio."""
-    table = Table(title=f"Portfolios on {rows[0]['session']}", title_justify="left")
-    table.add_column("portfolio")
+    title = f"Portfolios on {rows[0]['session']}"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("portfolio", no_wrap=True)
     for name in ("equity", "P&L day", "day %", "P&L total", "long", "short"):
-        table.add_column(name, justify="right")
-    for name in ("lots", "eff. names"):
-        table.add_column(name, justify="right")
-    table.add_column("not fresh")
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("lots", "names"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("not fresh", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
@@ -100,12 +101,12 @@ def portfolios_table(rows: Sequence[asyncpg.Record]) -> Table:
 
 
 def money(value: object) -> str:
-    """Show an amount in whole units: ``1 234 567``; unknown is a dash.
+    """Show an amount in whole units: ``1,234,567``; unknown is a dash.
 
     >>> money(-1234567.5), money(None)
-    ('-1 234 568', '-')
+    ('-1,234,568', '-')
     """
-    return "-" if value is None else f"{float(str(value)):,.0f}".replace(",", " ")
+    return "-" if value is None else f"{float(str(value)):,.0f}"
 
 
 def change(old: object, new: object) -> str:

@@ -25,7 +25,7 @@ CHECK_SECONDS = 20.0
 NEWEST = """
 SELECT p.name, s.*, concat_ws(', ',
     CASE WHEN jsonb_array_length(s.quality -> 'private_mark') > 0
-        THEN jsonb_array_length(s.quality -> 'private_mark') || ' private mark' END,
+        THEN jsonb_array_length(s.quality -> 'private_mark') || ' private' END,
     CASE WHEN jsonb_array_length(s.quality -> 'stale') > 0
         THEN jsonb_array_length(s.quality -> 'stale') || ' stale' END,
     CASE WHEN jsonb_array_length(s.quality -> 'unpriced') > 0

@@ -28,8 +28,7 @@ from deltafolio.supervisor import STOP_SECONDS, Say, Supervisor, process_names
 
 def stack_settings(info: StackInfo) -> Settings:
     """Make settings of an embedded stack, with a fresh password for capture."""
-    return Settings(
-        home=info.home,
+    made = Settings(
         postgres=PostgresSettings(
             dsn=SecretStr(info.dsn),
             capture_password=SecretStr(secrets.token_urlsafe(18)),
@@ -37,6 +36,8 @@ def stack_settings(info: StackInfo) -> Settings:
         kafka=KafkaSettings(bootstrap=info.bootstrap),
         connect=ConnectSettings(url=info.connect_url),
     )
+    # The stack is where it is, whatever DELTAFOLIO_HOME says.
+    return made.model_copy(update={"home": info.home})
 
 
 def save_settings(settings: Settings) -> Path:

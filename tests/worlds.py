@@ -132,6 +132,13 @@ class World:
         assert found.cells > 0
         return found.cells
 
+    def assert_nobody_died(self) -> None:
+        """Processes that a test did not kill must not have ended by themselves."""
+        supervisor = self.app.supervisor
+        for name in supervisor.names():
+            codes = [code for code in supervisor.exit_codes(name) if code > 0]
+            assert not codes, f"{name} ended with {codes}\n{self.app.log(name)[-4000:]}"
+
     def story(self) -> str:
         """Return the ends of the logs, for a test that failed."""
         tails = []
@@ -152,6 +159,7 @@ async def open_world(
     try:
         world.app.start()
         yield world
+        world.assert_nobody_died()
     finally:
         world.app.stop()
         async with httpx.AsyncClient(base_url=info.connect_url) as client:
