@@ -103,7 +103,7 @@ def differences(
 
 
 def _whole(compiled: Compiled) -> tuple[object, ...]:
-    """What every session of a portfolio says or depends on."""
+    """Name what every session of a portfolio says or depends on."""
     row = compiled.portfolio
     equity = None if row is None else row.equity_balance
     return (equity, compiled.start, compiled.orphans, compiled.unknown)

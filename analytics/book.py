@@ -203,7 +203,7 @@ def tuple_of(step: Step) -> tuple[int, int, int, int]:
 
 
 def account_days(compiled: Compiled) -> tuple[list[tuple[int, ...]], bool]:
-    """Running totals of a portfolio at each session that has an amount.
+    """Total a portfolio up at each session that has an amount.
 
     Returns
     -------

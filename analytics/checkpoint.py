@@ -10,8 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from analytics.market import Market, NEVER
-from analytics.money import Ints
+from analytics.market import NEVER, Market
 from analytics.partitions import Partition
 from analytics.rows import PortfolioRow, Profile, Version, Weight
 from analytics.said import Part
@@ -118,8 +117,8 @@ def portfolios(part: Part) -> list[int]:
 
 def dump_market(market: Market, only_dirty: bool) -> dict[int | str, bytes]:
     """Blobs of the market by session and word."""
-    words: set[int | str] = {"profiles", "weights", "clock"}
-    wanted = market.dirty if only_dirty else set(market.clocks) | words
+    everything: set[int | str] = {"profiles", "weights", "clock", *market.clocks}
+    wanted = market.dirty if only_dirty else everything
     found: dict[int | str, bytes] = {}
     for key in wanted:
         if isinstance(key, int):
@@ -165,6 +164,3 @@ def _load_session(market: Market, session: int, blob: bytes) -> None:
         for column, (_, dtype) in zip(read.columns, CELLS, strict=True)
     ]
     market.restore(session, np.array(columns, dtype=np.intp), arrays, read.clock)
-
-
-__all__ = ["Ints"]

@@ -195,7 +195,7 @@ class Engine:
     def forget_said(
         self, partition: int, family: str, portfolio: int, session: int
     ) -> None:
-        """A foreign record overwrote this one: publish it again (or retract)."""
+        """Publish a cell again, or retract it: a foreign record overwrote it."""
         self._note(partition, family, portfolio, session, {"state": DOUBTED})
 
     def _note(
@@ -266,7 +266,7 @@ class Engine:
         self.partitions[partition].final[session] = part.final
 
     def dump_market(self, only_dirty: bool = True) -> dict[int | str, bytes]:
-        """Closes by session; and under words what is not by session.
+        """Dump closes by session, and under words what is not by session.
 
         The words are ``profiles``, ``weights`` and ``clock``.
         """

@@ -6,6 +6,7 @@ Row 0 is never used: a session before the window is looked up there.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +30,10 @@ class Frame:
         self.base = 0
         self.rows = 0
         self.columns = 0
-        self._arrays: dict[str, NDArray[np.generic]] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
         self._allocate(0, 0, 0)
 
-    def __getitem__(self, name: str) -> NDArray[np.generic]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         return self._arrays[name]
 
     @property
@@ -47,7 +48,8 @@ class Frame:
 
     def rows_of(self, sessions: NDArray[np.integer]) -> Indices:
         """Rows of sessions, none of them behind the window."""
-        return np.maximum(sessions - self.base, 0).astype(np.intp)
+        rows: Indices = np.maximum(sessions - self.base, 0).astype(np.intp)
+        return rows
 
     def cover(self, first: int, last: int) -> None:
         """Make the window hold the sessions ``first`` to ``last``."""

@@ -84,7 +84,7 @@ def compile_lot(
     newest_close: NewestClose,
     newest: int,
 ) -> Holding | None:
-    """Steps of a lot; None when it contributes nothing (Q = 0).
+    """Make a lot's steps; None when it contributes nothing (Q = 0).
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def first_difference(old: Holding | None, new: Holding | None) -> int | None:
 
 
 def _constant(h: Holding) -> tuple[object, ...]:
-    """What the records of every session say of a lot."""
+    """Name what the records of every session say of a lot."""
     lot = h.lot
     mark = lot.last_price if h.private else None
     words = (lot.symbol, lot.type, lot.klass, h.flags)

@@ -11,10 +11,11 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from analytics.calendar import Calendar
+from analytics.carry import Carry
+from analytics.changed import Touches, merge
 from analytics.frame import Frame
 from analytics.money import SMALL, Bools, Floats, Indices, Ints
 from analytics.rows import Change, Price, Profile, Version, Weight
@@ -34,37 +35,6 @@ FIELDS: dict[str, tuple[str, float | int]] = {
     "order": ("i4", 0),
     "last": ("i4", -1),
 }
-
-
-class Touches(Struct, frozen=True):
-    """Prices that changed: one entry a cell, with what it was before."""
-
-    column: Indices
-    session: Ints
-    ts: Ints
-    close: Ints
-    adj: Floats
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-
-def merge(parts: list[Touches]) -> Touches:
-    """One entry a cell: its oldest values and its newest commit time."""
-    columns = [np.concatenate([getattr(p, name) for p in parts]) for name in ORDER]
-    column, session, ts, close, adj = columns
-    order = np.lexsort((np.arange(len(column)), column, session))
-    column, session, ts = column[order], session[order], ts[order]
-    new = np.empty(len(column), dtype=bool)
-    new[:1] = True
-    new[1:] = (column[1:] != column[:-1]) | (session[1:] != session[:-1])
-    first = np.flatnonzero(new)
-    newest = np.maximum.reduceat(ts, first)
-    old = order[first]
-    return Touches(column[first], session[first], newest, close[old], adj[old])
-
-
-ORDER = ("column", "session", "ts", "close", "adj")
 
 
 class Market:
@@ -91,32 +61,26 @@ class Market:
         self.dirty: set[int | str] = set()
         self.partial: dict[str, int] = {}
         self.open_at = -1
-        self._counts: dict[int, int] = {}
-        self._stale: dict[int, int] = {}
-        self._filled = -1
+        self._carry = Carry(self.frame)
         self._touches: list[Touches] = []
         self._touched = 0
 
     # --- reading ---------------------------------------------------------------
 
-    def array(self, name: str) -> NDArray[np.generic]:
-        """Array of a field over (row of a session, column of a symbol)."""
-        return self.frame[name]
-
     @property
     def close(self) -> Ints:
         """Closes, 0 where there is none."""
-        return self.frame["close"]  # type: ignore[return-value]
+        return self.frame["close"]
 
     @property
     def adj(self) -> Floats:
         """Adjusted closes, NaN where there is none."""
-        return self.frame["adj"]  # type: ignore[return-value]
+        return self.frame["adj"]
 
     @property
     def last(self) -> NDArray[np.int32]:
         """Newest session up to the cell's with a close, -1 without; see ``refresh``."""
-        return self.frame["last"]  # type: ignore[return-value]
+        return self.frame["last"]
 
     def column(self, symbol: str) -> int:
         """Column of a symbol, made when it is new."""
@@ -139,8 +103,10 @@ class Market:
         return -1, 0
 
     def jumps(self, session: Ints, column: Indices) -> Bools:
-        """Whether a close or adjusted close is 1.8 times the one before, or less
-        than 1/1.8 of it; without both rows there is no ratio."""
+        """Whether a close or adjusted close is 1.8 times the one before, or more.
+
+        Or 1/1.8 of it, or less; without both rows there is no ratio.
+        """
         row, ahead = self.frame.rows_of(session), self.frame.rows_of(session - 1)
         a, b = self.close[row, column], self.close[ahead, column]
         both = (a > 0) & (b > 0)
@@ -182,11 +148,11 @@ class Market:
 
     def _other(self, change: Change) -> None:
         name = "profiles" if change.table == PROFILES else "weights"
-        held = self.profiles if change.table == PROFILES else self.weights
+        held: dict[Any, Any] = getattr(self, name)
         key = change.key[0]
-        known = held.get(key)  # type: ignore[call-overload]
+        known = held.get(key)
         if known is None or known[0] < change.version:
-            held[key] = (change.version, change.row)  # type: ignore[index,assignment]
+            held[key] = (change.version, change.row)
             self.dirty.add(name)
 
     def _prices(self, changes: list[Change]) -> list[int]:
@@ -232,9 +198,8 @@ class Market:
         row = self.frame.rows_of(session)
         keep = self._latest(row, col, commit, lsn, order)
         if keep is not None:
-            session, col, close, adj, ts, row = (
-                a[keep] for a in (session, col, close, adj, ts, row)
-            )
+            session, col, row, ts = session[keep], col[keep], row[keep], ts[keep]
+            close, adj = close[keep], adj[keep]
             commit, lsn, order = commit[keep], lsn[keep], order[keep]
         self._store(session, row, col, close, adj, ts)
         self.frame["commit"][row, col] = commit
@@ -299,16 +264,12 @@ class Market:
             self._touched = len(self._touches[0])
 
     def _presence(self, session: Ints, col: Indices, by: Ints) -> None:
-        for day, column, step in zip(
-            session.tolist(), col.tolist(), by.tolist(), strict=True
-        ):
-            self._counts[day] = self._counts.get(day, 0) + step
-            if day < self._stale.get(column, day + 1):
-                self._stale[column] = day
-        top = max(session.tolist())
-        if self.newest is None or top >= self.newest:
-            there = [day for day, count in self._counts.items() if count]
-            self.newest = max(there, default=None)
+        self._carry.note(session.tolist(), col.tolist(), by.tolist())
+        self.newest = self._carry.newest
+
+    def refresh(self) -> None:
+        """Bring ``last`` up to date."""
+        self._carry.refresh()
 
     def note_partial(
         self,
@@ -325,7 +286,7 @@ class Market:
             self.dirty.add("clock")
         name = tx or ""
         if partial:
-            since = min(sessions, default=len(self.calendar))
+            since = min(sessions, default=0)  # profiles speak of every session
             self.partial[name] = min(since, self.partial.get(name, since))
             self.dirty.add("clock")
         elif not more and self.partial.pop(name, None) is not None:
@@ -355,45 +316,9 @@ class Market:
             self._presence(day, there, np.ones(len(there), dtype=np.int64))
 
     def take_touches(self) -> Touches | None:
-        """What changed since the last call."""
+        """Take out what changed since the last call."""
         parts, self._touches, self._touched = self._touches, [], 0
         return merge(parts) if parts else None
-
-    # --- the newest close up to a session ------------------------------------------
-
-    def refresh(self) -> None:
-        """Bring ``last`` up to date: forward from the first close that came or went."""
-        if not self._stale:
-            return
-        top = max(self._counts)
-        self._fill(top)
-        groups: dict[int, list[int]] = {}
-        for column, day in self._stale.items():
-            groups.setdefault(day, []).append(column)
-        if len(groups) > SEPARATE:
-            groups = {min(groups): list(self._stale)}
-        for day, columns in groups.items():
-            self._forward(day, top, np.array(columns, dtype=np.intp))
-        self._stale.clear()
-
-    def _fill(self, top: int) -> None:
-        """Carry ``last`` into sessions that the window did not use before."""
-        last = self.last
-        if self._filled >= 0 and top > self._filled:
-            below = self.frame.row(self._filled)
-            last[below + 1 : self.frame.row(top) + 1] = last[below]
-        self._filled = max(top, self._filled)
-
-    def _forward(self, day: int, top: int, columns: Indices) -> None:
-        low, high = self.frame.row(day), self.frame.row(top) + 1
-        there = self.close[low:high, columns] != 0
-        sessions = np.arange(day, top + 1, dtype=np.int32)[:, None]
-        block = np.where(there, sessions, np.int32(-1))
-        np.maximum(block[0], self.last[low - 1, columns], out=block[0])
-        self.last[low:high, columns] = np.maximum.accumulate(block, axis=0)
-
-
-SEPARATE = 64
 
 
 def _value(row: Price | None) -> tuple[int, float]:

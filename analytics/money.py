@@ -62,12 +62,14 @@ def market_values(quantity: Ints, price: Ints) -> Ints:
     rest = low - floor * PER_AMOUNT
     base: Ints = quantity * whole + floor
     up = (rest > 500_000) | ((rest == 500_000) & ((base & 1) == 1))
-    return base + up
+    rounded: Ints = base + up
+    return rounded
 
 
 def sizes(quantity: Ints, price: Ints) -> Floats:
     """Sizes of the same products as doubles, in 1e-4: what tells whether they fit."""
-    return np.abs(quantity.astype(np.float64) * price) * 1e-6
+    found: Floats = np.abs(quantity.astype(np.float64) * price) * 1e-6
+    return found
 
 
 def number(value: int, places: int) -> Number:

@@ -147,12 +147,11 @@ class Said:
 
 
 def previous(fields: dict[str, list[Any]], place: int) -> Previous | None:
-    """What was said before, from ``Said.get``."""
+    """Say what was said before, from ``Said.get``."""
     if fields["state"][place] == NOTHING:
         return None
-    revision = Revision(
-        *(fields[name][place] for name in ("p", "m")), fields["v"][place]
-    )
+    p, m, v = (fields[name][place] for name in ("p", "m", "v"))
+    revision = Revision(p, m, v)
     nav, pnl = (fields[n][place] if n in fields else UNKNOWN for n in ("nav", "pnl"))
     return Previous(
         revision,

@@ -12,7 +12,8 @@ import numpy as np
 from analytics import checkpoint
 from analytics.accounts import compile_account, differences
 from analytics.book import NO_FIRST, Book
-from analytics.market import Market, Touches
+from analytics.changed import Touches
+from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.partitions import Partition
 from analytics.results import FAMILIES
@@ -223,7 +224,7 @@ class Spreader:
         return int(slots["first"][: slots.used].min(initial=NO_FIRST))
 
     def _move_newest(self, old: int, touches: Touches | None, base: int) -> None:
-        """A session has come (a result for every portfolio) or gone."""
+        """Touch the sessions that have come (for every portfolio) or gone."""
         new = self._newest
         for session in range(max(old + 1, self._first()), new + 1):
             ts, ref = _newest_of(touches, session, base)
@@ -236,7 +237,7 @@ class Spreader:
                 self._add(session, everyone, ts, ref)
 
     def _move_partial(self) -> None:
-        """A part of a transaction of the market has come, or the rest of it."""
+        """Touch what a part of a market transaction, or its rest, concerns."""
         old, self._partial = self._partial, self._market.partial_from()
         if old != self._partial:
             since = min(s for s in (old, self._partial) if s is not None)
@@ -249,7 +250,7 @@ class Spreader:
         return bisect_right(self._market.calendar.closes, as_of)
 
     def _move_finals(self, home: Partition) -> None:
-        """The as-of time has passed the close of sessions."""
+        """Touch the sessions whose close the as-of time has passed."""
         count = self._finals(home)
         first = max(home.finals, self._first())
         turned: Iterable[int] = range(first, min(count, self._newest + 1))
@@ -264,7 +265,7 @@ class Spreader:
     # --- checkpoint ------------------------------------------------------------
 
     def dump_said(self, home: Partition, only_dirty: bool) -> dict[int, bytes]:
-        """What was said of a partition by session, with what is pending."""
+        """Dump what was said of a partition by session, with what is pending."""
         slots = self._book.slots
         mine = np.flatnonzero(slots["partition"][: slots.used] == home.id)
         ids = slots["portfolio"][mine]

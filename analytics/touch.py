@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Struct
 
 from analytics.book import Book
-from analytics.market import PRICES, Market, Touches
+from analytics.changed import Touches
+from analytics.market import PRICES, Market
 from analytics.money import Bools, Indices, Ints, decimal
 from analytics.results import Cause
 from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, PortfolioRow
@@ -188,11 +189,11 @@ class Causes:
         self._made.clear()
 
     def add_prices(self, touches: Touches) -> int:
-        """Reference of the first of some prices."""
+        """Add changed prices; the reference of the first."""
         return self._add(touches, len(touches))
 
     def add(self, trace: Trace | None) -> int:
-        """Reference of a change of a portfolio's row."""
+        """Add a change of a portfolio's row; its reference."""
         return NO_CAUSE if trace is None else self._add(trace, 1)
 
     def _add(self, block: Touches | Trace, count: int) -> int:

@@ -213,7 +213,7 @@ def concentrate(book: Book, cells: Cells, rows: Lots) -> Concentration:
 
 
 def _largest(net: Floats, begin: Indices, count: Indices) -> Floats:
-    """The ten largest of each cell, descending, padded with 0."""
+    """Pick the ten largest of each cell, descending, padded with 0."""
     found = np.zeros((len(count), 10))
     if not len(net):
         return found

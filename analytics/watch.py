@@ -5,8 +5,9 @@ from typing import TypeAlias
 import numpy as np
 from msgspec import Struct
 
+from analytics.changed import Touches
 from analytics.lots import SETTLEMENT_SESSIONS
-from analytics.market import Market, Touches
+from analytics.market import Market
 from analytics.state import Compiled
 
 
