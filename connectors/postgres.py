@@ -116,12 +116,23 @@ async def apply_results(connection: Connection, postgres: PostgresSettings) -> N
     The view over the source's positions is left out where they lack a column it
     shows; everything else works without it.
     """
-    await _create_role(connection, SINK_ROLE, "NOLOGIN NOINHERIT")
-    await connection.execute(schema.read("analytics.sql"))
-    await connection.execute(_OWN_RESULTS)
-    await _enter_schema(connection, postgres.source_schema)
+    await connection.execute(results_sql())
     if await _has_view_columns(connection, postgres.source_schema):
-        await connection.execute(schema.read("positions_valued.sql"))
+        await connection.execute(view_sql(postgres.source_schema))
+
+
+def results_sql() -> str:
+    """Statements that make the sink's role and the schema of the results."""
+    role = _create_role_sql(SINK_ROLE, "NOLOGIN NOINHERIT")
+    return f"{role};\n\n{schema.read('analytics.sql')}\n{_OWN_RESULTS}"
+
+
+def view_sql(source_schema: str) -> str:
+    """Statements that make the view over the source's positions."""
+    return (
+        f"SET search_path TO {quote(source_schema)};\n"
+        f"{schema.read('positions_valued.sql')}\nRESET search_path;\n"
+    )
 
 
 async def _enter_schema(connection: Connection, name: str) -> None:
@@ -146,8 +157,12 @@ DO $$
 DECLARE
     relation record;
 BEGIN
-    IF NOT pg_has_role(current_user, '{SINK_ROLE}', 'MEMBER') THEN
-        EXECUTE format('GRANT {SINK_ROLE} TO %I', current_user);
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        BEGIN
+            -- To have made a role does not mean to be allowed to act as it.
+            EXECUTE format('GRANT {SINK_ROLE} TO %I', current_user);
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
+        END;
     END IF;
     ALTER SCHEMA {RESULTS_SCHEMA} OWNER TO {SINK_ROLE};
     ALTER FUNCTION {RESULTS_SCHEMA}.linked_return(bigint, date, date)
@@ -172,12 +187,12 @@ $$;
 """  # noqa: S608 - names of our own
 
 
-async def _create_role(connection: Connection, name: str, attributes: str) -> None:
+def _create_role_sql(name: str, attributes: str) -> str:
     """Create a role unless it is there, or somebody creates it at this moment.
 
     Roles belong to the cluster, and so do not wait for our transaction's locks.
     """
-    await connection.execute(
+    return (
         f"DO $$ BEGIN "
         f"IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal(name)}) THEN "
         f"CREATE ROLE {quote(name)} {attributes}; END IF; "
@@ -188,8 +203,10 @@ async def _create_role(connection: Connection, name: str, attributes: str) -> No
 async def _apply_capture_role(
     connection: Connection, postgres: PostgresSettings
 ) -> None:
-    await _create_role(connection, postgres.capture_user, "LOGIN REPLICATION NOINHERIT")
-    await _apply_password(connection, postgres)
+    await connection.execute(
+        _create_role_sql(postgres.capture_user, "LOGIN REPLICATION NOINHERIT")
+    )
+    await set_password(connection, postgres)
     for statement in capture_grants(postgres):
         await connection.execute(statement)
 
@@ -204,7 +221,7 @@ def capture_grants(postgres: PostgresSettings) -> list[str]:
     ]
 
 
-async def _apply_password(connection: Connection, postgres: PostgresSettings) -> None:
+async def set_password(connection: Connection, postgres: PostgresSettings) -> None:
     """Set the capture role's password if it has another one."""
     password = postgres.capture_password.get_secret_value()
     if not password:

@@ -20,7 +20,7 @@ import io
 import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -143,10 +143,9 @@ class PostgresSink:
         return {row["partition"]: row["next_offset"] for row in rows}
 
     async def _become_sink(self, connection: Connection) -> None:
-        if await connection.fetchval(
-            "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles "
-            "WHERE rolname = $1",
-            SINK_ROLE,
+        """Take the role that owns the results, if there is one and we may."""
+        with suppress(
+            asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError
         ):
             await connection.execute(f"SET ROLE {quote(SINK_ROLE)}")
         await connection.execute("SET synchronous_commit TO off")

@@ -1,17 +1,18 @@
 -- The source's positions with their newest price and value. A join in place of writing
 -- last_price and market_value back, which would be captured, derived and written again
--- for ever. Applied with search_path set to the source schema.
+-- for ever. Applied with search_path set to the source schema; the casts make the view the
+-- same over tables of other types.
 CREATE OR REPLACE VIEW analytics.positions_valued AS
 SELECT
-    p.id,
-    p.portfolio_id,
-    p.symbol,
-    p.position_type,
-    p.investment_class,
-    p.quantity,
-    p.entry_price,
+    p.id::bigint AS id,
+    p.portfolio_id::bigint AS portfolio_id,
+    p.symbol::text AS symbol,
+    p.position_type::text AS position_type,
+    p.investment_class::text AS investment_class,
+    p.quantity::numeric AS quantity,
+    p.entry_price::numeric AS entry_price,
     p.entry_date,
-    p.exit_price,
+    p.exit_price::numeric AS exit_price,
     p.exit_date,
     newest.session,
     newest.price[spot.i] AS last_price,
