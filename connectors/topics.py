@@ -152,6 +152,7 @@ async def ensure_topics(settings: Settings, extra: Iterable[Topic] = ()) -> None
         missing = [topic for topic in wanted if topic.name not in there]
         if missing:
             await _create(admin, missing, settings.kafka.replication)
+            await _await_all(admin, {topic.name for topic in missing})
         await _check(admin, wanted, settings.kafka.replication)
 
 
@@ -183,6 +184,16 @@ async def _create(
         if code and error is not TopicAlreadyExistsError:
             text = f"topic {name} cannot be made: {error.__name__} {message or ''}"
             raise TopicError(text)
+
+
+async def _await_all(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    """Wait until topics made a moment ago are listed, which takes the broker a while.
+
+    One that never is will be found missing by the check.
+    """
+    end = time.monotonic() + SETTLE_SECONDS
+    while not names <= set(await admin.list_topics()) and time.monotonic() < end:
+        await asyncio.sleep(0.05)
 
 
 async def _check(
