@@ -192,7 +192,9 @@ async def _await_all(admin: AIOKafkaAdminClient, names: set[str]) -> None:
     One that never is will be found missing by the check.
     """
     end = time.monotonic() + SETTLE_SECONDS
-    while not names <= set(await admin.list_topics()) and time.monotonic() < end:
+    while True:
+        if names <= set(await admin.list_topics()) or time.monotonic() > end:
+            return
         await asyncio.sleep(0.05)
 
 
