@@ -1,12 +1,12 @@
 """The sink in PostgreSQL: COPY into a staging table, merge what is newer.
 
-One transaction, the steps of ``docs/delivery.md``:
+One transaction, with the numbers of ``docs/delivery.md``:
 
-1. COPY the records into a temporary table;
-2. merge them where the revision is newer and no newer retraction is remembered;
-3. delete what newer retractions name, and remember these;
-4. note refused records;
-5. store the offsets; commit.
+* S4 COPY the records into a temporary table;
+* S5 merge them where the revision is newer and no newer retraction is remembered;
+* S6 delete what newer retractions name, and remember these;
+* S7 note refused records;
+* S8 store the offsets; commit.
 
 A crash before the commit leaves nothing, one after it everything. Commits are
 asynchronous: a crash *of the server* may take back the last ones, whole, with their
@@ -188,13 +188,13 @@ class PostgresSink:
         upserts = [pair for pair in cells if pair[0].content is not None]
         retractions = [cell for cell, _ in cells if cell.content is None]
         async with connection.transaction():
-            written = await self._merge(connection, upserts, refused)  # steps 1, 2
+            written = await self._merge(connection, upserts, refused)  # S4, S5
             if retractions:
-                written += await self._retract(connection, retractions)  # step 3
+                written += await self._retract(connection, retractions)  # S6
             if refused:
-                await self._refuse(connection, refused)  # step 4
+                await self._refuse(connection, refused)  # S7
                 written += Written(refused=len(refused))
-            await connection.executemany(  # step 5
+            await connection.executemany(  # S8
                 self._sql.offsets,
                 [(self._topic, partition, at) for partition, at in offsets.items()],
             )

@@ -1,12 +1,13 @@
 """The process ``sink``: results topics into schema ``analytics``, each on its own.
 
-A family is a topic, a table and a connection, in an endless loop:
+A family is a topic, a table and a connection, in an endless loop; the numbers are those
+of ``docs/delivery.md``:
 
-1. become the only writer of the table and learn the next offsets (``Sink.open``);
-2. read on from there, by partition (no consumer group: Kafka's committed offsets could
-   be ahead of the table, or behind it);
-3. keep the newest record of each key while a transaction is under way;
-4. write records and offsets in one transaction (``Sink.write``); on to 3.
+* S1 become the only writer of the table and learn the next offsets (``Sink.open``);
+* S2 read on from there, by partition (no consumer group: Kafka's committed offsets
+  could be ahead of the table, or behind it);
+* S3 keep the newest record of each key while a transaction is under way;
+* S4 to S8 write records and offsets in one transaction (``Sink.write``); on to S3.
 
 Whatever fails is closed and opened again after a pause: what was not committed is read
 a second time, and what was is recognised by its revision. A topic that ends before the
@@ -104,9 +105,9 @@ async def write_family(settings: Settings, family: Family, stop: asyncio.Event) 
     async def attempt() -> None:
         sink = PostgresSink(dsn, family, topic)
         try:
-            offsets = await unless(stop, sink.open())  # step 1
+            offsets = await unless(stop, sink.open())  # S1
             if offsets is not None:
-                async with _reading(settings, topic, offsets) as consumer:  # step 2
+                async with _reading(settings, topic, offsets) as consumer:  # S2
                     await Pump(consumer, sink, family.name).run(stop)
         finally:
             await sink.close()
@@ -267,7 +268,7 @@ class Pump:
             await cancel(*tasks)
 
     async def _read(self) -> None:
-        """Step 3: take records in, unless too many wait already."""
+        """S3: take records in, unless too many wait already."""
         while True:
             found = await self._source.getmany(
                 timeout_ms=200, max_records=self._pace.fetch_records
@@ -285,7 +286,7 @@ class Pump:
             await asyncio.sleep(0)
 
     async def _write(self) -> None:
-        """Step 4: write what waits, in whole transactions, not too often."""
+        """S4 to S8: write what waits, in whole transactions, not too often."""
         loop = asyncio.get_running_loop()
         while not (self._ending and not self._backlog):
             await self._waiting.wait()

@@ -1,7 +1,5 @@
 """The schema: idempotent, every party with the least rights that work."""
 
-# ruff: noqa: S608 - the names are our own
-
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date

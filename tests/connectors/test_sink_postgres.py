@@ -230,22 +230,48 @@ async def test_an_ended_connection_is_unavailable_and_can_be_opened_again(
     await sink.close()
 
 
-async def test_rows_and_offsets_are_there_together_or_not_at_all(results, reader):
-    """The connection dies after the rows, before the offsets: step 5."""
+STEPS = {
+    "S5": "portfolio_snapshots",
+    "S6": "sink_retractions",
+    "S7": "sink_refused",
+    "S8": "sink_offsets",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_death_within_a_step_leaves_nothing_of_any(results, reader, step):
+    await write(results, snapshot(2, DAY, (1, 1, 1), offset=0))
+    records = [
+        snapshot(1, DAY, (1, 1, 1), offset=1),
+        retraction(2, DAY, (2, 1, 1), offset=2),
+        snapshot(3, DAY, (1, 1, 1), 1e40, offset=3),
+    ]
+    before = await everything(reader)
     await reader.execute(
         "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
         "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$; "
-        "CREATE TRIGGER die BEFORE INSERT ON analytics.sink_offsets "
-        "FOR EACH ROW EXECUTE FUNCTION die(); "
-        f"GRANT EXECUTE ON FUNCTION die() TO {SINK_ROLE}"
+        f"CREATE TRIGGER die BEFORE INSERT ON analytics.{STEPS[step]} "
+        "FOR EACH ROW EXECUTE FUNCTION die()"
     )
-    with pytest.raises(SinkUnavailableError):
-        await write(results, snapshot(1, DAY, (1, 1, 1)))
-    count = "SELECT count(*) FROM analytics.portfolio_snapshots"
-    assert await reader.fetchval(count) == 0
-    await reader.execute("DROP FUNCTION die CASCADE")
-    await write(results, snapshot(1, DAY, (1, 1, 1)))
-    assert await reader.fetchval(count) == 1
+    try:
+        with pytest.raises(SinkUnavailableError):
+            await write(results, *records)
+    finally:
+        await reader.execute("DROP FUNCTION die CASCADE")
+    assert await everything(reader) == before
+    written = await write(results, *records)
+    assert written == Written(stored=1, retracted=1, refused=1)
+    assert await reader.fetchval("SELECT next_offset FROM analytics.sink_offsets") == 4
+
+
+async def everything(reader: asyncpg.Connection) -> list[str]:
+    return [
+        await reader.fetchval(
+            f"SELECT coalesce(string_agg(t::text, ';' ORDER BY t::text), '') "
+            f"FROM analytics.{table} AS t"
+        )
+        for table in STEPS.values()
+    ]
 
 
 async def test_the_guard_is_released_by_the_death_of_its_holder(results, reader):
