@@ -22,10 +22,11 @@ from collections.abc import Collection, Sequence
 from time import monotonic
 
 from analytics.results import FAMILIES, SNAPSHOTS, Result
-from streams.letters import Letters
+from connectors.deadletters import encode_letter
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 from streams.publisher import NotOwnerError
+from streams.record import Record
 from streams.state import Dump
 from streams.steps import Step, crash
 
@@ -57,7 +58,6 @@ class Flush:
     def __init__(self, parts: Parts, work: asyncio.Event) -> None:
         self._parts = parts
         self._engine = parts.engine
-        self._letters = Letters(parts.metrics)
         self._worker = parts.settings.worker
         self._portfolios: Portfolios
         self._work = work
@@ -156,7 +156,7 @@ class Flush:
         lost = await self._publish(results)  # E4
         if not checkpoint:
             return not lost
-        await self._letters.write(self._parts.folder.take_letters())  # E5
+        await self._write_letters()  # E5
         crash.done(Step.LETTERS)
         sealed = await self._write_states(dumps)  # E6
         crash.done(Step.CHECKPOINT)
@@ -214,6 +214,16 @@ class Flush:
         if WRITER_OF_THE_MARKET in self._parts.ownership.live:
             return self._parts.market_state.put_down()
         return None
+
+    async def _write_letters(self) -> None:
+        """E5; every worker writes those of the market, under the same key."""
+        for letter in self._parts.folder.take_letters():
+            key, value = encode_letter(letter)
+            record = Record(key, value)
+            topic = self._parts.settings.topics.deadletters
+            await self._parts.publisher.append(topic, record)
+            self._parts.metrics.letters.inc()
+            logger.warning("not readable: %s: %s", letter.id, letter.value)
 
     async def _write_states(self, dumps: dict[int, Dump]) -> dict[int, int]:
         """E6; returns the next offset of each partition that was sealed."""

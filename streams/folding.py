@@ -5,29 +5,21 @@ counts as folded, for it will not get better. Anything else that goes wrong is n
 caught here and ends the worker before anything is acknowledged.
 """
 
-from typing import NamedTuple
-
 from analytics.engine import Engine
+from connectors.deadletters import DeadLetter, Place, letter_of
+from connectors.debezium import Refused
 from connectors.journal import Batch, JournalFormatError, decode
 from connectors.settings import TopicSettings
 from streams.metrics import Metrics
 from streams.steps import Step, crash, offsets
 
 MARKET_PARTITION = 0
+BROKEN = "broken_record"
+"""Reason in the letter of a journal record that cannot be decoded."""
 
 
 class OutOfOrderError(RuntimeError):
     """A record is not the next one of its log: a defect, never input."""
-
-
-class Letter(NamedTuple):
-    """A record that could not be read: where it lies, what it is, why."""
-
-    topic: str
-    partition: int
-    offset: int
-    payload: bytes | None
-    reason: str
 
 
 class Folder:
@@ -43,10 +35,15 @@ class Folder:
         self._engine = engine
         self._topics = topics
         self._metrics = metrics
-        self.letters: list[Letter] = []
+        self.letters: list[DeadLetter] = []
 
-    def market(self, offset: int, value: bytes | None) -> int:
-        """Fold one record of the market; returns the number of its rows.
+    def market(self, offset: int, value: bytes | None, timestamp: int) -> None:
+        """Fold one record of the market.
+
+        Parameters
+        ----------
+        offset, value, timestamp
+            Of the record; the time in milliseconds, as Kafka has it.
 
         Raises
         ------
@@ -54,7 +51,8 @@ class Folder:
             If it is not the next one.
         """
         _check(self._topics.market, offset, self._engine.market_offset())
-        batch = self._decoded(self._topics.market, MARKET_PARTITION, offset, value)
+        place = Place(self._topics.market, MARKET_PARTITION, offset, timestamp)
+        batch = self._decoded(place, value)
         crash.done(Step.DECODE)
         self._engine.fold_market(
             batch.changes,
@@ -65,13 +63,14 @@ class Folder:
         )
         crash.done(Step.FOLD)
         self._metrics.folded(self._topics.market, len(batch.changes))
-        return len(batch.changes)
 
-    def portfolios(self, partition: int, offset: int, value: bytes | None) -> int:
+    def portfolios(
+        self, partition: int, offset: int, value: bytes | None, timestamp: int
+    ) -> None:
         """Fold one record of a partition of portfolios; as `market`."""
         topic = self._topics.portfolios
         _check(topic, offset, self._engine.partition_offset(partition))
-        batch = self._decoded(topic, partition, offset, value)
+        batch = self._decoded(Place(topic, partition, offset, timestamp), value)
         crash.done(Step.DECODE)
         self._engine.fold_partition(
             partition,
@@ -84,21 +83,18 @@ class Folder:
         offsets.fold(partition, offset)
         crash.done(Step.FOLD)
         self._metrics.folded(topic, len(batch.changes))
-        return len(batch.changes)
 
-    def take_letters(self) -> list[Letter]:
+    def take_letters(self) -> list[DeadLetter]:
         """Letters since the last call."""
         taken, self.letters = self.letters, []
         return taken
 
-    def _decoded(
-        self, topic: str, partition: int, offset: int, value: bytes | None
-    ) -> Batch:
+    def _decoded(self, place: Place, value: bytes | None) -> Batch:
         try:
             return decode(value or b"")
         except JournalFormatError as error:
-            letter = Letter(topic, partition, offset, value, str(error))
-            self.letters.append(letter)
+            refused = Refused(BROKEN, value=str(error))
+            self.letters.append(letter_of(place, value, refused))
             return Batch(0, None, more=False, partial=False, changes=[])
 
 

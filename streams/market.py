@@ -91,7 +91,7 @@ class MarketReader:
         )
         since = monotonic()
         for record in found.get(self.place, ()):
-            self._folder.market(record.offset, record.value)
+            self._folder.market(record.offset, record.value, record.timestamp)
             if monotonic() - since > YIELD_S:
                 self._tell()
                 await asyncio.sleep(0)

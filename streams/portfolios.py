@@ -59,6 +59,7 @@ class Portfolios:
     ) -> None:
         self._parts = parts
         self._engine = parts.engine
+        self._folder = parts.folder
         self._faust: FaustApp = parts.faust
         self._ownership = parts.ownership
         self._topic = parts.settings.topics.portfolios
@@ -78,6 +79,10 @@ class Portfolios:
     def stop_folding(self) -> None:
         """Let what arrives lie: the worker is about to end."""
         self._folding = False
+
+    def offsets(self) -> dict[int, int]:
+        """Next offset of each partition whose state is held."""
+        return {p: self._engine.partition_offset(p) for p in self._held}
 
     @property
     def behind(self) -> int:
@@ -102,7 +107,9 @@ class Portfolios:
             if not self._may_fold(partition, generation):
                 return
         if offset == self._engine.partition_offset(partition):
-            self._parts.folder.portfolios(partition, offset, message.value)
+            # Faust has Kafka's milliseconds as seconds.
+            timestamp = round(message.timestamp * 1000)
+            self._folder.portfolios(partition, offset, message.value, timestamp)
             self._wake()
         self._unacknowledged[partition].append(event)
 
@@ -246,8 +253,8 @@ class Portfolios:
                 if not self._may_fold(partition, generation):
                     return
                 if record.offset == self._engine.partition_offset(partition):
-                    self._parts.folder.portfolios(
-                        partition, record.offset, record.value
+                    self._folder.portfolios(
+                        partition, record.offset, record.value, record.timestamp
                     )
             await asyncio.sleep(0)
 

@@ -200,6 +200,12 @@ class Publisher:
             lane.acknowledged((await future).offset, count)
             self.batches += 1
 
+    async def append(self, topic: str, record: Record) -> None:
+        """Append a record to a topic of one partition that is not ours alone."""
+        batch = self._producer.create_batch()
+        _append(batch, record)
+        await (await self._producer.send_batch(batch, topic, partition=0))
+
     async def _hand_over(
         self, lane: Lane, batch: BatchBuilder
     ) -> tuple[int, asyncio.Future[Any]]:

@@ -1,4 +1,4 @@
-"""Once a second: look at the logs' ends, mend, measure, and see that it goes on.
+"""Once a second: look at the logs' ends, measure, see that it goes on, mend.
 
 Faust's recovery can hang and swallows exceptions, and its own stall detector
 mixes two clocks. So the worker watches itself: if there is something to do and
@@ -59,6 +59,15 @@ class Watch:
         self._progress: Any = None
         self._since = monotonic()
 
+    async def beat(self) -> None:
+        """Keep the interpreter from ending a process whose loop goes on."""
+        try:
+            while True:
+                faulthandler.dump_traceback_later(FROZEN_S, exit=True)
+                await asyncio.sleep(TICK_S)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
     async def run(self) -> None:
         """Watch until cancelled.
 
@@ -67,23 +76,29 @@ class Watch:
         StalledError
             See the module's text.
         """
+        mending: asyncio.Task[None] | None = None
         try:
             while True:
-                faulthandler.dump_traceback_later(FROZEN_S, exit=True)
                 await asyncio.sleep(TICK_S)
-                await self._look()
+                ends = await self._ends()
+                self._look_for_strangers(ends)
+                self._measure(ends)
+                # Mending can take long (a state from nothing): do not wait for it.
+                if mending is None or mending.done():
+                    if mending is not None:
+                        mending.result()
+                    mending = asyncio.create_task(self._portfolios.mend(ends))
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            if mending is not None:
+                mending.cancel()
 
-    async def _look(self) -> None:
+    async def _ends(self) -> dict[TopicPartition, int]:
+        """Ask for the logs' ends; nothing is known while no broker answers."""
         try:
-            ends = await self._parts.filler.ends(self._places())
+            return await self._parts.filler.ends(self._places())
         except KafkaError as error:
             logger.warning("the logs' ends are not known: %r", error)
-            ends = {}
-        self._look_for_strangers(ends)
-        self._measure(ends)
-        await self._portfolios.mend(ends)
+            return {}
 
     def _places(self) -> list[TopicPartition]:
         parts = self._parts
@@ -133,12 +148,12 @@ class Watch:
 
     def _idle(self, *, busy: bool) -> float:
         """Seconds without progress while there is something to do."""
-        ownership, engine = self._parts.ownership, self._parts.engine
         progress = (
-            engine.market_offset(),
-            ownership.generation,
-            {p: engine.partition_offset(p) for p in ownership.live},
+            self._parts.engine.market_offset(),
+            self._parts.ownership.generation,
+            self._portfolios.offsets(),
             self._parts.publisher.batches,
+            len(self._parts.faust.items),
         )
         now = monotonic()
         if not busy or progress != self._progress:

@@ -128,6 +128,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._failing())
+                tasks.create_task(watch.beat())
                 tasks.create_task(parts.market.run())
                 ends = await parts.filler.ends([parts.market.place])
                 await parts.market.reached(ends[parts.market.place])  # T2
@@ -157,6 +158,7 @@ class Worker:
 
     async def _leave(self) -> None:
         """Z3: leave the group; if that takes too long, the session runs out."""
+        self._parts.ownership.revoke()
         app = self._parts.faust.app
         if app.started:
             with suppress(TimeoutError):

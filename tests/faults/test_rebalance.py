@@ -59,23 +59,26 @@ def running(world: JournalWorld) -> list:
     return [worker for worker in world.workers if worker.running]
 
 
-async def end_one(world: JournalWorld, how: int) -> None:
-    victim = world.random.choice(running(world))
-    victim.signal(how)
-    await victim.ended(15)
+async def disturb(world: JournalWorld) -> None:
+    """One join, leave or kill; one to three workers stay, one of them at work.
 
-
-async def disturb(world: JournalWorld) -> str:
-    """One join, leave or kill; there are one to three workers after it."""
-    count = len(running(world))
-    how = "join" if count == 1 else world.random.choice(("join", "leave", "kill"))
-    if how == "join" and count == WORKERS:
-        how = "kill"
+    A worker that is still starting is a victim like any other, but the last one
+    that publishes is not killed: how long a start takes is not asked here.
+    """
+    alive = running(world)
+    at_work = [w for w in alive if (await w.health()).get("published")]
+    hows = ["leave", "kill"] if len(at_work) > 1 else []
+    if len(alive) < WORKERS:
+        hows.append("join")
+    if not hows:
+        return
+    how = world.random.choice(hows)
     if how == "join":
         world.start_worker()
-    else:
-        await end_one(world, signal.SIGTERM if how == "leave" else signal.SIGKILL)
-    return how
+        return
+    victim = world.random.choice(alive)
+    victim.signal(signal.SIGTERM if how == "leave" else signal.SIGKILL)
+    await victim.ended(15)
 
 
 async def disturb_for_a_while(

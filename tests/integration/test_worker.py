@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.deadletters import read_letters
 from connectors.kafka import read_to_end, started_producer
 from connectors.stack import StackInfo
 from streams.record import DIGEST_HEADER, REVISION_HEADER
@@ -36,6 +37,12 @@ async def test_results_equal_a_fresh_engine_and_a_restart_repeats_nothing(world)
     assert found.none(), worker.log_tail()
     assert found.cells > 0
     await world.stop_workers()
+
+    letters = await read_letters(world.settings)
+    assert {letter.topic for letter in letters} == {
+        world.settings.topics.market,
+        world.settings.topics.portfolios,
+    }
 
     again = world.start_worker()
     await again.ready()
