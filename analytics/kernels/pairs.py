@@ -1,0 +1,188 @@
+"""Correlation of pairs of symbols (section 8).
+
+Pearson's rho = Sxy/√(Sxx·Syy) of simple returns over the rows of a window where both
+exist. A pair is computed once, whoever holds it; both orders of a pair have the
+same bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.factors import Window
+from analytics.kernels.ols import ILL_CENTRED, NO_VARIANCE
+from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.windows import (
+    Block,
+    Bools,
+    Cells,
+    Floats,
+    Indices,
+    cells_of,
+    gathered,
+    window_sums,
+)
+
+CELLS_AT_ONCE = 24_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Results of pairs, [sessions, pairs]; rho is NaN where ``reason`` is not 0."""
+
+    rho: Floats
+    n: NDArray[np.int32]
+    reason: Codes
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sums over the common rows; ``xx``, ``yy`` raw, the others centred."""
+
+    n: Floats
+    xx: Floats
+    yy: Floats
+    sxx: Floats
+    sxy: Floats
+    syy: Floats
+
+
+class Symbols:
+    """Sums of each symbol alone, which a pair without gaps uses as they are."""
+
+    def __init__(self, block: Block, length: int) -> None:
+        self.block = block.over(length)
+        self.length = length
+        values = self.block.values
+        self.complete: Bools = np.logical_and.reduce(self.block.present, axis=0)
+        self.sums = window_sums(values, length)
+        self.raw = window_sums(values * values, length)
+        self.centred = self.raw - self.sums * self.sums / length
+
+
+def correlations(block: Block, left: Indices, right: Indices, window: Window) -> Pairs:
+    """Correlate pairs of columns in every session.
+
+    Parameters
+    ----------
+    block
+        Returns; ``window.sessions`` rows up to the first session at least.
+    left, right
+        Columns of each pair.
+    window
+        Rows used, and how many must be common.
+
+    Returns
+    -------
+    Pairs
+        ``too_few`` common rows, ``constant`` (either has no variance on them),
+        ``overflow``. About 0.01 µs a pair and session when sessions are many.
+    """
+    symbols = Symbols(block, window.sessions)
+    shape = (block.sessions, len(left))
+    found = Pairs(np.empty(shape), np.empty(shape, np.int32), np.empty(shape, np.uint8))
+    width = max(CELLS_AT_ONCE // len(symbols.block.values), 16)
+    whole = symbols.complete[left] & symbols.complete[right]
+    for chosen, complete in ((whole, True), (~whole, False)):
+        places = np.flatnonzero(chosen)
+        for start in range(0, len(places), width):
+            part = places[start : start + width]
+            tile = _tile(symbols, left[part], right[part], window, complete)
+            found.rho[:, part], found.n[:, part] = tile.rho, tile.n
+            found.reason[:, part] = tile.reason
+    return found
+
+
+def _tile(
+    symbols: Symbols, left: Indices, right: Indices, window: Window, complete: bool
+) -> Pairs:
+    """Results of some pairs, all without gaps or all on the general way."""
+    x = symbols.block.values[:, left]
+    y = symbols.block.values[:, right]
+    both: Bools | None = None
+    if not complete:
+        there = symbols.block.present
+        both = there[:, left] & there[:, right]
+    if both is None:
+        moments = _complete(symbols, x, y, left, right)
+    else:
+        moments = _common(x, y, both.astype(float), symbols.length)
+    ill = (moments.sxx < moments.xx * ILL_CENTRED) | (
+        moments.syy < moments.yy * ILL_CENTRED
+    )
+    cells = cells_of(ill & (moments.n >= window.minimum))
+    if len(cells[0]):
+        _centre_first(moments, x, y, both, symbols.length, cells)
+    return _finished(moments, window)
+
+
+def _complete(
+    symbols: Symbols, x: Floats, y: Floats, left: Indices, right: Indices
+) -> Moments:
+    """Add up pairs that lack no row: only the product is the pair's own."""
+    length = symbols.length
+    cross = symbols.sums[:, left] * symbols.sums[:, right] / length
+    return Moments(
+        n=np.full(cross.shape, float(length)),
+        xx=symbols.raw[:, left],
+        yy=symbols.raw[:, right],
+        sxx=symbols.centred[:, left],
+        sxy=window_sums(x * y, length) - cross,
+        syy=symbols.centred[:, right],
+    )
+
+
+def _common(x: Floats, y: Floats, both: Floats, length: int) -> Moments:
+    """Add up the rows that both have."""
+    n = window_sums(both, length)
+    rows = np.maximum(n, 1.0)
+    of_x, of_y = x * both, y * both
+    sum_x, sum_y = window_sums(of_x, length), window_sums(of_y, length)
+    xx, yy = window_sums(of_x * x, length), window_sums(of_y * y, length)
+    return Moments(
+        n=n,
+        xx=xx,
+        yy=yy,
+        sxx=xx - sum_x * sum_x / rows,
+        sxy=window_sums(x * y, length) - sum_x * sum_y / rows,
+        syy=yy - sum_y * sum_y / rows,
+    )
+
+
+def _centre_first(
+    moments: Moments,
+    x: Floats,
+    y: Floats,
+    both: Bools | None,
+    length: int,
+    cells: Cells,
+) -> None:
+    """Form the centred sums of some cells from centred returns, in place."""
+    there = 1.0 if both is None else gathered(both, length, cells).astype(float)
+    n = moments.n[cells]
+    offsets = []
+    for series in (x, y):
+        window = gathered(series, length, cells)
+        mean = window_sums(window * there, length)[0] / n
+        offsets.append((window - mean) * there)
+    dx, dy = offsets
+    moments.sxx[cells] = window_sums(dx * dx, length)[0]
+    moments.sxy[cells] = window_sums(dx * dy, length)[0]
+    moments.syy[cells] = window_sums(dy * dy, length)[0]
+
+
+def _finished(moments: Moments, window: Window) -> Pairs:
+    """Divide, and say what is null."""
+    size = np.sqrt(moments.sxx * moments.syy)
+    rho = np.clip(moments.sxy / size, -1.0, 1.0)
+    flat = (moments.sxx <= moments.xx * NO_VARIANCE) | (
+        moments.syy <= moments.yy * NO_VARIANCE
+    )
+    reason = first(
+        rho.shape,
+        (Reason.TOO_FEW, moments.n < window.minimum),
+        (Reason.CONSTANT, flat),
+    )
+    reason = finite(reason, rho)
+    return Pairs(nulled(rho, reason), moments.n.astype(np.int32), reason)

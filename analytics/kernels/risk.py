@@ -1,0 +1,311 @@
+"""Every statistic of portfolios, for the portfolios of some sessions.
+
+Exposures are products of weights with the symbols' statistics; volatilities are of
+the series that today's weights would have had; correlations are those of pairs,
+computed once for all portfolios and sessions given.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from analytics.factors import Factors
+from analytics.kernels import ols
+from analytics.kernels.aggregate import (
+    Holdings,
+    coverage_of,
+    exposures,
+    used_columns,
+    weighted_series,
+)
+from analytics.kernels.correlation import Matrices, Names, matrices, names_of
+from analytics.kernels.pairs import Pairs, correlations
+from analytics.kernels.reasons import Codes, Reason, first
+from analytics.kernels.symbols import Statistics, series_fields, series_statistics
+from analytics.kernels.volatility import annualised
+from analytics.kernels.windows import Block, Bools, Floats, Ints, Panel, window_sums
+
+SESSIONS_AT_ONCE = 32
+PAIRS_AT_ONCE = 10_000_000
+"""Correlations of so many pairs times sessions are held at a time: 13 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Results of the portfolios of one session.
+
+    Attributes
+    ----------
+    values
+        The names of ``portfolio_fields``, arrays [portfolios].
+    correlations
+        One block for each number of names; a portfolio that is in none has no
+        names (``correlation.nothing`` says why).
+    """
+
+    values: Statistics
+    correlations: list[Matrices]
+
+
+def factor_keys(factors: Factors) -> dict[str, tuple[str, str]]:
+    """Each factor's group, with its beta and reason in ``symbol_fields``."""
+    singles = ["market", "interest_rate", *(f"spread.{s.key}" for s in factors.spreads)]
+    keys = {key: (f"{key}.beta", f"{key}.reason") for key in singles}
+    for style in factors.styles:
+        key = f"ridge.{style.symbol}"
+        keys[key] = (f"{key}.loading", f"{key}.reason")
+    return keys
+
+
+def portfolio_fields(factors: Factors) -> dict[str, DTypeLike]:
+    """Names and types of ``Risk.values``.
+
+    For each group of ``factor_keys`` an ``Exposure`` (a spread with ``tilt``), and
+    the fields of ``series_fields`` with ``coverage`` and ``coverage_reason``.
+    """
+    found: dict[str, DTypeLike] = {}
+    for key in factor_keys(factors):
+        for name in ("value", "money", "coverage"):
+            found[f"{key}.{name}"] = np.float64
+        for name in ("reason", "money_reason", "coverage_reason"):
+            found[f"{key}.{name}"] = np.uint8
+        if key.startswith("spread."):
+            found[f"{key}.tilt"] = np.int8
+    found |= {"volatility.coverage": np.float64, "volatility.coverage_reason": np.uint8}
+    return found | series_fields(factors)
+
+
+@np.errstate(all="ignore")
+def portfolio_risk(
+    panel: Panel,
+    holdings: Sequence[Holdings],
+    statistics: Mapping[str, NDArray[Any]],
+    factors: Factors,
+) -> Iterator[Risk]:
+    """Exposures, volatilities and correlations of portfolios.
+
+    Parameters
+    ----------
+    panel
+        Returns of all symbols.
+    holdings
+        By session, ascending.
+    statistics
+        What ``symbol_statistics`` says, arrays [len(holdings), symbols of the
+        panel]; only the fields of ``factor_keys`` are read.
+    factors
+        What is computed.
+
+    Yields
+    ------
+    Risk
+        For each of the holdings. Some 20 µs a portfolio and session of 21 names.
+    """
+    names = [names_of(held, factors) for held in holdings]
+    for start, stop in _chunks(names):
+        part = holdings[start:stop]
+        book = PairBook(panel, part, names[start:stop], factors)
+        for i, held in enumerate(part, start):
+            row = {
+                name: statistics[name][i]
+                for keys in factor_keys(factors).values()
+                for name in keys
+            }
+            values = _exposed(held, row, factors)
+            values |= _volatilities(panel, held, factors)
+            yield Risk(values, book.matrices(i - start, held, names[i]))
+
+
+def _chunks(names: Sequence[Sequence[Names]]) -> Iterator[tuple[int, int]]:
+    """Sessions whose pairs are computed together: so many as memory allows."""
+    start, pairs = 0, 0
+    for i, groups in enumerate(names):
+        pairs += sum(g.entries.shape[0] * g.entries.size for g in groups) // 2
+        if i > start and (i - start == SESSIONS_AT_ONCE or pairs > PAIRS_AT_ONCE):
+            yield start, i
+            start, pairs = i, 0
+    if len(names) > start:
+        yield start, len(names)
+
+
+def _exposed(
+    held: Holdings, row: Mapping[str, NDArray[Any]], factors: Factors
+) -> Statistics:
+    keys = factor_keys(factors)
+    betas = [row[beta] for beta, _ in keys.values()]
+    reasons = [row[reason] for _, reason in keys.values()]
+    found: Statistics = {}
+    for key, exposure in zip(keys, exposures(held, betas, reasons), strict=True):
+        for field in fields(exposure):
+            found[f"{key}.{field.name}"] = getattr(exposure, field.name)
+        if key.startswith("spread."):
+            tilt = ols.tilt(exposure.value, factors.moderate, factors.strong)
+            found[f"{key}.tilt"] = tilt
+    return found
+
+
+def _volatilities(panel: Panel, held: Holdings, factors: Factors) -> Statistics:
+    """Statistics of the series of today's weights, and its coverage."""
+    count = len(held.nav)
+    found: Statistics = {
+        name: np.zeros(count, kind) for name, kind in series_fields(factors).items()
+    }
+    used, place = used_columns(panel.values.shape[1], held.columns)
+    block = panel.block(held.session, held.session + 1, factors.reach, used)
+    places = place[held.columns]
+    for chosen, series in weighted_series(held, block, places, factors.covered):
+        for name, values in series_statistics(series, factors):
+            found[name][chosen] = values[0]
+    weighed = _weighed(held)
+    _overrule(found, _no_series(held, weighed))
+    coverage, reason = coverage_of(held, weighed)
+    return found | {
+        "volatility.coverage": coverage,
+        "volatility.coverage_reason": reason,
+    }
+
+
+def _weighed(held: Holdings) -> Ints:
+    """Σ|MV_s| of each portfolio; integers, any order."""
+    total = np.zeros(len(held.nav), np.int64)
+    np.add.at(total, held.owner, np.abs(held.net))
+    return total
+
+
+def _no_series(held: Holdings, weighed: Ints) -> Codes:
+    """Why a portfolio has no series of today's weights."""
+    return first(
+        held.nav.shape,
+        (Reason.OVERFLOW, held.overflow),
+        (Reason.NO_POSITIONS, ~held.held),
+        (Reason.NO_COVERAGE, weighed == 0),
+        (Reason.NAV_NOT_POSITIVE, held.nav <= 0),
+    )
+
+
+def _overrule(found: Statistics, codes: Codes) -> None:
+    """Make everything null that has a reason of the portfolio's own, in place."""
+    null = codes != 0
+    for name, values in found.items():
+        if name.endswith("reason"):
+            values[null] = codes[null]
+        else:
+            values[null] = np.nan if values.dtype == np.float64 else 0
+
+
+class PairBook:
+    """Correlations of every pair that some portfolios need in some sessions."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        holdings: Sequence[Holdings],
+        groups: Sequence[Sequence[Names]],
+        factors: Factors,
+    ) -> None:
+        self._factors = factors
+        columns = [held.columns for held in holdings]
+        self._used, self._place = used_columns(panel.values.shape[1], *columns)
+        self._keys = [
+            [self._keyed(held, group) for group in of_held]
+            for held, of_held in zip(holdings, groups, strict=True)
+        ]
+        wanted = np.zeros(len(self._used) ** 2, bool)
+        for keys in self._keys:
+            for each in keys:
+                wanted[each] = True
+        self._left, self._right = np.divmod(np.flatnonzero(wanted), len(self._used))
+        self._ranks = Ranks(wanted)
+        sessions = [held.session for held in holdings]
+        self._found: list[tuple[Pairs, Ints, int]] = []
+        for low, high in _neighbours(sessions):
+            self._found += self._run(panel, sessions[low], sessions[high - 1] + 1)
+
+    def _keyed(self, held: Holdings, group: Names) -> Ints:
+        """One number for each pair, whichever name comes first: [pairs, portfolios]."""
+        places = self._place[held.columns[group.entries]]
+        row, column = np.triu_indices(len(places), 1)
+        one, other = places[row], places[column]
+        return np.minimum(one, other) * len(self._used) + np.maximum(one, other)
+
+    def _run(
+        self, panel: Panel, start: int, stop: int
+    ) -> Iterator[tuple[Pairs, Ints, int]]:
+        window = self._factors.correlation
+        block = panel.block(start, stop, window.sessions, self._used)
+        found = correlations(block, self._left, self._right, window)
+        present = block.present.astype(float)
+        own = window_sums(present, window.sessions).astype(np.int64)
+        return ((found, own[i], i) for i in range(stop - start))
+
+    def matrices(
+        self, i: int, held: Holdings, groups: Sequence[Names]
+    ) -> list[Matrices]:
+        """Matrices of every group of the i-th holdings."""
+        found, own, row = self._found[i]
+        results = []
+        for keys, group in zip(self._keys[i], groups, strict=True):
+            at = self._ranks.of(keys)
+            pairs = found.rho[row][at], found.n[row][at], found.reason[row][at]
+            names = self._place[held.columns[group.entries]]
+            results.append(matrices(held, group, pairs, own[names], self._factors))
+        return results
+
+
+class Ranks:
+    """Places of the wanted among all, by a bit each: 10 000 symbols need 19 MB."""
+
+    def __init__(self, wanted: Bools) -> None:
+        bits = np.packbits(wanted, bitorder="little")
+        padded = np.zeros(-(-len(bits) // 8) * 8, np.uint8)
+        padded[: len(bits)] = bits
+        self._words = padded.view("<u8")
+        counts = np.bitwise_count(self._words).astype(np.int64)
+        self._before = np.concatenate([[0], np.cumsum(counts)])
+
+    def of(self, keys: Ints) -> Ints:
+        """How many of the wanted are below each key."""
+        word, bit = keys >> 6, (keys & 63).astype(np.uint64)
+        below = self._words[word] & ((np.uint64(1) << bit) - np.uint64(1))
+        rank: Ints = self._before[word] + np.bitwise_count(below)
+        return rank
+
+
+def _neighbours(sessions: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Places of runs of sessions that follow one another."""
+    breaks = np.flatnonzero(np.diff(sessions) != 1) + 1
+    bounds = [0, *breaks.tolist(), len(sessions)]
+    yield from pairwise(bounds)
+
+
+@np.errstate(all="ignore")
+def return_volatility(values: Floats, present: Bools, factors: Factors) -> Statistics:
+    """Volatilities of portfolios' own daily returns (``twr_volatility``).
+
+    Parameters
+    ----------
+    values, present
+        Daily returns [sessions + longest window - 1, portfolios], 0.0 and False
+        where null or before the portfolio's first session.
+    factors
+        Windows.
+
+    Returns
+    -------
+    dict
+        ``volatility.W.value``, ``.n``, ``.reason`` for each window W, arrays
+        [sessions, portfolios].
+    """
+    longest = max(window.sessions for window in factors.volatility)
+    block = Block(values, present, len(values) - longest + 1)
+    found: Statistics = {}
+    for window in factors.volatility:
+        result = annualised(block, window, factors.year)
+        for field in fields(result):
+            name = f"volatility.{window.sessions}.{field.name}"
+            found[name] = getattr(result, field.name)
+    return found
