@@ -113,7 +113,7 @@ HEAP = {"broker": "768m", "connect": "768m"}
 class Timeouts:
     """Seconds that each service may take to become healthy, and to stop."""
 
-    start: float = 60.0
+    start: float = 120.0
     stop: float = 15.0
 
 
