@@ -123,6 +123,12 @@ class Book:
         self.slots.write(slot, [(NOBODY, -1, NO_FIRST, 0, *[0] * 8)])
         self._free.append(slot)
 
+    def settles(self, slot: int, first: int) -> bool:
+        """Whether a lot of a portfolio settles in ``first`` or later, by now."""
+        held = self.compiled[slot].holdings.values() if slot in self.compiled else ()
+        days = [h.settles for h in held if h.settles is not None]
+        return any(first <= day <= self.market.top for day in days)
+
     # --- portfolios ------------------------------------------------------------
 
     def put(self, slot: int, compiled: Compiled) -> None:

@@ -30,6 +30,11 @@ class Carry:
         self._filled = -1
         self.newest: int | None = None
 
+    @property
+    def top(self) -> int:
+        """Newest session that ever had a close; -1 for none."""
+        return max(self._counts, default=-1)
+
     def note(
         self, sessions: Sequence[int], columns: Sequence[int], by: Sequence[int]
     ) -> None:
@@ -47,7 +52,7 @@ class Carry:
         """Repair ``last``: forward from the first close that came or went."""
         if not self._stale:
             return
-        top = max(self._counts)
+        top = self.top
         self._fill(top)
         groups: dict[int, list[int]] = {}
         for column, session in self._stale.items():

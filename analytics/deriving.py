@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from analytics import exact, positions, snapshots
+from analytics import exact, snapshots
 from analytics.book import Book
 from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
+from analytics.positions import PositionWriter
 from analytics.records import FINAL, INTRADAY, digest, encode
 from analytics.results import SNAPSHOTS, Result, Revision
 from analytics.said import DOUBTED, NOTHING, SAID, UNKNOWN, Said, previous
@@ -25,6 +26,7 @@ class Deriver:
         self._market = market
         self._book = book
         self._said = said
+        self._positions = PositionWriter(book, market)
 
     def derive(
         self,
@@ -78,13 +80,14 @@ class Deriver:
         as_of = np.array([story[p][1] for p in partition.tolist()])
         final = (as_of >= closed) & ~partial
         cells, rows = value(book, market, slot, session)
+        phase = snapshots.phases(book, cells)
         nav = pnl = np.full(len(slot), UNKNOWN)
         if family == SNAPSHOTS:
-            found = snapshots.money(book, cells, rows)
+            found = snapshots.money(book, cells, rows, phase)
             nav, pnl = found.nav, found.pnl
             made = snapshots.snapshots(book, market, cells, rows, found, final, partial)
         else:
-            made = positions.positions(book, market, cells, rows, final)
+            made = self._positions.write(cells, rows, phase, final)
         for place in np.flatnonzero(cells.exact).tolist():
             status = FINAL if final[place] else INTRADAY
             snapshot, lots, *money = exact.records(
@@ -102,7 +105,9 @@ class Deriver:
         partial: Bools = self._book.slots["partial"][slot].copy()
         since = self._market.partial_from()
         if since is not None:
-            partial |= session >= since
+            # A settlement flags its lot at every session, earlier ones too.
+            late = {s for s in slot.tolist() if self._book.settles(s, since)}
+            partial |= (session >= since) | np.isin(slot, list(late))
         return partial
 
     def _differing(

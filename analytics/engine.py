@@ -89,10 +89,10 @@ class Engine:
         before. ``partial``: the rest may never come; until a record of the same
         ``tx`` that is neither, no session it touches is final.
         """
-        sessions = self.market.fold(changes)
+        since = self.market.fold(changes)
         self._market_offset = next_offset
         self._market_open = more
-        self.market.note_partial(tx, sessions, next_offset, more=more, partial=partial)
+        self.market.note_partial(tx, since, next_offset, more=more, partial=partial)
 
     def fold_partition(
         self,

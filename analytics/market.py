@@ -133,9 +133,10 @@ class Market:
 
     # --- folding ---------------------------------------------------------------
 
-    def fold(self, changes: Iterable[Change]) -> list[int]:
-        """Fold changes; the sessions of the prices among them (known or not)."""
+    def fold(self, changes: Iterable[Change]) -> int:
+        """Fold changes; the first session that they speak of (profiles: all)."""
         prices: list[Change] = []
+        others = 0
         for change in changes:
             if change.ts > self.clock:
                 self.clock = change.ts
@@ -144,7 +145,9 @@ class Market:
                 prices.append(change)
             else:
                 self._other(change)
-        return self._prices(prices) if prices else []
+                others += 1
+        sessions = self._prices(prices) if prices else []
+        return 0 if others else min(sessions, default=0)
 
     def _other(self, change: Change) -> None:
         name = "profiles" if change.table == PROFILES else "weights"
@@ -267,6 +270,11 @@ class Market:
         self._carry.note(session.tolist(), col.tolist(), by.tolist())
         self.newest = self._carry.newest
 
+    @property
+    def top(self) -> int:
+        """Newest session that ever had a price; -1 for none."""
+        return self._carry.top
+
     def refresh(self) -> None:
         """Bring ``last`` up to date."""
         self._carry.refresh()
@@ -274,7 +282,7 @@ class Market:
     def note_partial(
         self,
         tx: str | None,
-        sessions: list[int],
+        since: int,
         next_offset: int,
         *,
         more: bool,
@@ -286,7 +294,6 @@ class Market:
             self.dirty.add("clock")
         name = tx or ""
         if partial:
-            since = min(sessions, default=0)  # profiles speak of every session
             self.partial[name] = min(since, self.partial.get(name, since))
             self.dirty.add("clock")
         elif not more and self.partial.pop(name, None) is not None:
@@ -310,10 +317,9 @@ class Market:
             self.frame[name][row, columns] = values
         self.clocks[session] = clock
         self.clock = max(self.clock, clock)
-        there = columns[arrays[0] != 0]
-        if len(there):
-            day = np.full(len(there), session)
-            self._presence(day, there, np.ones(len(there), dtype=np.int64))
+        if len(columns):
+            day = np.full(len(columns), session)
+            self._presence(day, columns, (arrays[0] != 0).astype(np.int64))
 
     def take_touches(self) -> Touches | None:
         """Take out what changed since the last call."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from analytics.book import Book
 from analytics.market import Market
-from analytics.money import Bools, Floats, Ints
+from analytics.money import Bools, Floats, Indices, Ints
 from analytics.records import (
     CONCENTRATION,
     FINAL,
@@ -33,6 +33,27 @@ from analytics.valuation import (
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """Where cells stand among the days of their portfolio that have an amount.
+
+    ``day`` is the row (in ``book.days``) of the newest such day up to the session,
+    ``today`` whether it is the session itself.
+    """
+
+    day: Indices
+    today: Bools
+
+
+def phases(book: Book, cells: Cells) -> Phase:
+    """Find the phase of each cell."""
+    slots, sessions = book.slots, book.days["session"]
+    first = slots["day"][cells.slot].astype(np.intp)
+    end = slots["day_end"][cells.slot].astype(np.intp)
+    day = latest(sessions, first, end, cells.session)
+    return Phase(day, sessions[day] == cells.session)
+
+
+@dataclass(frozen=True, slots=True)
 class Money:
     """Money of cells, in 1/10 000."""
 
@@ -50,34 +71,26 @@ class Money:
     denominator: Ints
 
 
-def money(book: Book, cells: Cells, rows: Lots) -> Money:
+def money(book: Book, cells: Cells, rows: Lots, phase: Phase) -> Money:
     """Cash, NAV and P&L in closed form (section 4)."""
-    slots, days = book.slots, book.days
-    slot, t = cells.slot, cells.session
-    first = slots["day"][slot].astype(np.intp)
-    now = latest(days["session"], first, slots["day_end"][slot].astype(np.intp), t)
-    today = days["session"][now] == t
-    before = now - today
-    equity = slots["equity"][slot]
-    cash = equity + days["flows"][now] - days["cost"][now]
-    cash_before = equity + days["flows"][before] - days["cost"][before]
-    long, short = (
-        sums(rows, np.maximum(rows.value, 0)),
-        sums(rows, np.minimum(rows.value, 0)),
-    )
-    value = long + short
-    nav, nav_before = cash + value, cash_before + sums(rows, rows.before)
-    flow = np.where(today, days["flow"][now], 0)
+    days, now, before = book.days, phase.day, phase.day - phase.today
+    equity = book.slots["equity"][cells.slot]
     flows = days["flows"][now]
+    cash = equity + flows - days["cost"][now]
+    cash_before = equity + days["flows"][before] - days["cost"][before]
+    long = sums(rows, np.maximum(rows.value, 0))
+    short = sums(rows, np.minimum(rows.value, 0))
+    nav, nav_before = cash + long + short, cash_before + sums(rows, rows.before)
+    flow = np.where(phase.today, days["flow"][now], 0)
     return Money(
         nav=nav,
         cash=cash,
-        value=value,
+        value=long + short,
         long=long,
         short=short,
         flow=flow,
         pnl=nav - nav_before - flow,
-        realized=np.where(today, days["realized"][now], 0),
+        realized=np.where(phase.today, days["realized"][now], 0),
         total_pnl=nav - equity - flows,
         gains=days["gains"][now],
         flows=flows,

@@ -243,6 +243,9 @@ class Spreader:
             since = min(s for s in (old, self._partial) if s is not None)
             for session in range(max(since, self._first()), self._newest + 1):
                 self._add(session, self._slots(session), NO_TIME, NO_CAUSE)
+            late = [s for s in self._book.compiled if self._book.settles(s, since)]
+            firsts = self._book.slots["first"]
+            self._onwards([(firsts[s], s, NO_TIME, NO_CAUSE) for s in late])
 
     def _finals(self, home: Partition) -> int:
         """How many sessions of the calendar have closed by the as-of time."""

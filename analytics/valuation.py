@@ -205,7 +205,7 @@ def concentrate(book: Book, cells: Cells, rows: Lots) -> Concentration:
         largest = _largest(net, begin, names)
         return Concentration(
             np.bincount(cell[seen], minlength=len(names)),
-            hhi,
+            hhi.astype(np.float64),
             10_000 / hhi,
             largest[:, :3].sum(axis=1) / gross,
             largest.sum(axis=1) / gross,
