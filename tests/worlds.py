@@ -6,6 +6,7 @@ never the latter.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -164,16 +165,27 @@ async def open_world(
         world.app.stop()
         async with httpx.AsyncClient(base_url=info.connect_url) as client:
             await client.delete(f"/connectors/{name}")
-        await _execute(info, *_drop(name))
+        await _drop(info, name)
 
 
-def _drop(name: str) -> list[str]:
+async def _drop(info: StackInfo, name: str) -> None:
+    """Drop slot and database; who reads the slot needs a moment to be gone."""
     slot = f"FROM pg_replication_slots WHERE slot_name = '{name}'"
-    return [
-        f"SELECT pg_terminate_backend(active_pid) {slot} AND active_pid IS NOT NULL",
-        f"SELECT pg_drop_replication_slot(slot_name) {slot}",
-        f"DROP DATABASE {name} WITH (FORCE)",
-    ]
+    for attempt in range(100):
+        try:
+            await _execute(
+                info,
+                f"SELECT pg_terminate_backend(active_pid) {slot} "
+                "AND active_pid IS NOT NULL",
+                f"SELECT pg_drop_replication_slot(slot_name) {slot}",
+                f"DROP DATABASE {name} WITH (FORCE)",
+            )
+        except asyncpg.ObjectInUseError:
+            if attempt == 99:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def _execute(info: StackInfo, *statements: str) -> None:
