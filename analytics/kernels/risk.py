@@ -79,7 +79,6 @@ def portfolio_fields(factors: Factors) -> dict[str, DTypeLike]:
     return found | series_fields(factors)
 
 
-@np.errstate(all="ignore")
 def portfolio_risk(
     panel: Panel,
     holdings: Sequence[Holdings],
@@ -115,8 +114,7 @@ def portfolio_risk(
                 for keys in factor_keys(factors).values()
                 for name in keys
             }
-            values = _exposed(held, row, factors)
-            values |= _volatilities(panel, held, factors)
+            values = _values(panel, held, row, factors)
             yield Risk(values, book.matrices(i - start, held, names[i]))
 
 
@@ -130,6 +128,13 @@ def _chunks(names: Sequence[Sequence[Names]]) -> Iterator[tuple[int, int]]:
             start, pairs = i, 0
     if len(names) > start:
         yield start, len(names)
+
+
+@np.errstate(all="ignore")
+def _values(
+    panel: Panel, held: Holdings, row: Mapping[str, NDArray[Any]], factors: Factors
+) -> Statistics:
+    return _exposed(held, row, factors) | _volatilities(panel, held, factors)
 
 
 def _exposed(
@@ -200,6 +205,7 @@ def _overrule(found: Statistics, codes: Codes) -> None:
 class PairBook:
     """Correlations of every pair that some portfolios need in some sessions."""
 
+    @np.errstate(all="ignore")
     def __init__(
         self,
         panel: Panel,
@@ -242,6 +248,7 @@ class PairBook:
         own = window_sums(present, window.sessions).astype(np.int64)
         return ((found, own[i], i) for i in range(stop - start))
 
+    @np.errstate(all="ignore")
     def matrices(
         self, i: int, held: Holdings, groups: Sequence[Names]
     ) -> list[Matrices]:
