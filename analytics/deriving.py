@@ -125,7 +125,7 @@ class Deriver:
         state, known = said["state"], said["digest"]
         portfolio = self._book.slots["portfolio"][slot].tolist()
         partition = self._book.slots["partition"][slot].tolist()
-        days = session.tolist()
+        days, refs = session.tolist(), ref.tolist()
         found: list[Result] = []
         places: list[int] = []
         for place, content in enumerate(contents):
@@ -149,7 +149,7 @@ class Deriver:
                     mark,
                     content,
                     as_of,
-                    causes.get(int(ref[place])),
+                    causes.get(refs[place]),
                     previous(said, place),
                 )
             )

@@ -8,7 +8,7 @@ fit 64 bits is marked (``broken``), what may not fit the arrays too (``large``).
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from analytics.calendar import Calendar
 from analytics.money import SMALL, SMALL_QUANTITY, fits, half_even
@@ -102,6 +102,8 @@ def compile_lot(
     entry = calendar.forward(lot.entry)
     expiry = _expiry(lot, calendar)
     cost = half_even(quantity * _multiplier(lot) * lot.entry_price)
+    if not events and lot.exit is None and expiry is None:  # most lots: one step
+        return _summed(lot, entry, [Step(entry, quantity, cost, 0)], fits(cost))
     trades = [Trade(entry, quantity, cost, 0)]
     flags: set[str] = set()
 
@@ -123,12 +125,18 @@ def compile_lot(
             price, flag = _settlement(lot, expiry, newest_close)
             trades.append(_closing(lot, expiry, abs(lot.quantity), price))
             flags.update([flag] if flag else [])
-    return _holding(lot, entry, trades, sorted(flags), settles)
+    bad = [t.session for t in trades if not (fits(t.amount) and fits(t.realized))]
+    holding = _summed(lot, entry, _steps(trades), not bad)
+    return structs.replace(
+        holding,
+        flags=tuple(sorted(flags)),
+        broken=min(bad, default=None),
+        settles=settles,
+    )
 
 
-def _holding(
-    lot: Lot, entry: int, trades: list[Trade], flags: list[str], settles: int | None
-) -> Holding:
+def _steps(trades: list[Trade]) -> list[Step]:
+    """Sum trades by session."""
     by_session: dict[int, list[Trade]] = {}
     for trade in trades:
         by_session.setdefault(trade.session, []).append(trade)
@@ -138,25 +146,19 @@ def _holding(
         amount = sum(trade.amount for trade in made)
         realized = sum(trade.realized for trade in made)
         steps.append(Step(session, quantity, amount, realized))
-    bad = [t.session for t in trades if not (fits(t.amount) and fits(t.realized))]
-    return Holding(
-        lot,
-        entry,
-        OPEN if quantity else steps[-1].session,
-        _multiplier(lot),
-        tuple(steps),
-        tuple(flags),
-        min(bad, default=None),
-        _large(lot, steps),
-        settles,
-    )
+    return steps
 
 
-def _large(lot: Lot, steps: list[Step]) -> bool:
-    most = max(abs(step.quantity) for step in steps) * _multiplier(lot)
-    prices = max(lot.entry_price, lot.last_price or 0)
-    amounts = max(max(abs(step.amount), abs(step.realized)) for step in steps)
-    return most >= SMALL_QUANTITY or prices >= SMALL or amounts >= SMALL
+def _summed(lot: Lot, entry: int, steps: list[Step], sound: bool) -> Holding:
+    """Make a lot of its steps; ``sound``: every amount fits 64 bits."""
+    many = _multiplier(lot)
+    large = lot.entry_price >= SMALL or (lot.last_price or 0) >= SMALL
+    for step in steps:
+        large |= abs(step.quantity) * many >= SMALL_QUANTITY
+        large |= abs(step.amount) >= SMALL or abs(step.realized) >= SMALL
+    end = OPEN if steps[-1].quantity else steps[-1].session
+    broken = None if sound else entry
+    return Holding(lot, entry, end, many, tuple(steps), (), broken, large, None)
 
 
 def first_difference(old: Holding | None, new: Holding | None) -> int | None:

@@ -150,9 +150,10 @@ def previous(fields: dict[str, list[Any]], place: int) -> Previous | None:
     """Say what was said before, from ``Said.get``."""
     if fields["state"][place] == NOTHING:
         return None
-    p, m, v = (fields[name][place] for name in ("p", "m", "v"))
-    revision = Revision(p, m, v)
-    nav, pnl = (fields[n][place] if n in fields else UNKNOWN for n in ("nav", "pnl"))
+    revision = Revision(fields["p"][place], fields["m"][place], fields["v"][place])
+    if "nav" not in fields:
+        return Previous(revision, None, None)
+    nav, pnl = fields["nav"][place], fields["pnl"][place]
     return Previous(
         revision,
         None if nav == UNKNOWN else nav,

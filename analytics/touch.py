@@ -5,7 +5,9 @@ cells of (session, portfolio) with the holdings of that moment. Touching too muc
 costs time and publishes nothing; touching too little is a bug.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from datetime import date
 
 import numpy as np
 from msgspec import Struct
@@ -40,17 +42,19 @@ def spread(market: Market, touches: Touches, base: int) -> Iterator[Effect]:
     """
     newest = -1 if market.newest is None else market.newest
     columns, place = np.unique(touches.column, return_inverse=True)
-    by_session = _by_session(touches.session)
+    waiting, first = np.unique(touches.session, return_index=True)
+    ends = dict(zip(waiting.tolist(), np.append(first[1:], len(touches)), strict=True))
+    starts = dict(zip(waiting.tolist(), first, strict=True))
     now = np.full(len(columns), NEVER), np.full(len(columns), NO_CAUSE)
     before = (now[0].copy(), now[1].copy())
-    waiting = sorted(by_session)
-    t = waiting[0]
+    t = int(waiting[0])
     while t <= newest:
         now[0][market.close[market.frame.row(t), columns] != 0] = NEVER
-        for entry in by_session.get(t, ()):
-            at, ts = place[entry], touches.ts[entry]
-            if ts >= now[0][at]:
-                now[0][at], now[1][at] = ts, base + entry
+        if t in starts:
+            entry = np.arange(starts[t], ends[t])
+            entry = entry[touches.ts[entry] >= now[0][place[entry]]]
+            now[0][place[entry]] = touches.ts[entry]
+            now[1][place[entry]] = base + entry
         later = before[0] > now[0]
         ts, ref = np.where(later, before[0], now[0]), np.where(later, before[1], now[1])
         live = np.flatnonzero(ts != NEVER)
@@ -58,15 +62,9 @@ def spread(market: Market, touches: Touches, base: int) -> Iterator[Effect]:
             yield Effect(t, columns[live], ts[live], ref[live])
             t += 1
         else:
-            t = next((day for day in waiting if day > t), newest + 1)
+            after = np.searchsorted(waiting, t, side="right")
+            t = int(waiting[after]) if after < len(waiting) else newest + 1
         before = (now[0].copy(), now[1].copy())
-
-
-def _by_session(sessions: Ints) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for entry, session in enumerate(sessions.tolist()):
-        found.setdefault(session, []).append(entry)
-    return found
 
 
 class Pending:
@@ -102,11 +100,9 @@ class Pending:
             return
         times, refs = self._arrays(session, slots)
         ts, ref = np.broadcast_to(ts, slot.shape), np.broadcast_to(ref, slot.shape)
-        order = np.argsort(ts, kind="stable")
-        slot, ts, ref = slot[order], ts[order], ref[order]
-        newer = ts >= times[slot]
-        times[slot[newer]] = ts[newer]
-        refs[slot[newer]] = ref[newer]
+        np.maximum.at(times, slot, ts)
+        newest = ts == times[slot]
+        refs[slot[newest]] = ref[newest]
 
     def _arrays(self, session: int, slots: int) -> tuple[Ints, Ints]:
         held = self._sessions.get(session)
@@ -180,7 +176,7 @@ class Causes:
         self._bases: list[int] = []
         self._blocks: list[Touches | Trace] = []
         self._next = 0
-        self._made: dict[int, Cause | None] = {}
+        self._made: dict[int, Cause] = {}
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -206,14 +202,16 @@ class Causes:
         """Cause of a reference."""
         if ref == NO_CAUSE:
             return None
-        if ref not in self._made:
-            place = int(np.searchsorted(self._bases, ref, side="right")) - 1
+        made = self._made.get(ref)
+        if made is None:
+            place = bisect_right(self._bases, ref) - 1
             block, entry = self._blocks[place], ref - self._bases[place]
             if isinstance(block, Trace):
-                self._made[ref] = _of_row(block)
+                made = _of_row(block)
             else:
-                self._made[ref] = self._of_price(block, entry)
-        return self._made[ref]
+                made = self._of_price(block, entry)
+            self._made[ref] = made
+        return made
 
     def _of_price(self, touches: Touches, entry: int) -> Cause:
         market = self._market
@@ -288,8 +286,6 @@ def _word(name: str, value: object) -> str | None:
     if value is None:
         return None
     if name in DATES and isinstance(value, int):
-        from datetime import date
-
         return date.fromordinal(value).isoformat()
     if name in SCALES and isinstance(value, int):
         return decimal(value, SCALES[name])

@@ -220,9 +220,9 @@ def _largest(net: Floats, begin: Indices, count: Indices) -> Floats:
     width = 16
     done = 0
     while done < len(count):
-        here = np.flatnonzero((count <= width) & (count > (width // 4 if done else -1)))
+        here = np.flatnonzero((count <= width) & (count > (width // 2 if done else -1)))
         done += len(here)
-        width, padded = width * 4, width
+        width, padded = width * 2, width
         if not len(here):
             continue
         place = begin[here][:, None] + np.arange(padded)
