@@ -208,7 +208,8 @@ class PostgresSink:
     ) -> Written:
         """Merge cells; of those that PostgreSQL refuses as values, find which.
 
-        A batch that does not pass is halved until the culprit stands alone.
+        A batch that does not pass is halved until the culprit stands alone. (Rows that
+        an earlier half left in the staging table are merged again: not newer.)
         """
         if not pairs:
             return Written()
@@ -225,7 +226,6 @@ class PostgresSink:
 
     async def _copy(self, connection: Connection, cells: list[Cell]) -> Written:
         rows = b"".join(map(self._writer.row, cells))
-        await connection.execute(self._sql.empty_stage)
         await connection.copy_to_table(
             self._sql.staged,
             source=io.BytesIO(rows),

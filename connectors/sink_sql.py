@@ -32,8 +32,8 @@ class Statements:
 
     Attributes
     ----------
-    staged, stage, empty_stage
-        Name of the staging table, and the statements that make and empty it.
+    staged, stage
+        Name of the staging table, and the statement that makes it.
     merge
         Staged rows into the table, where newer than the row and than a retraction.
     forget_retractions
@@ -70,7 +70,6 @@ class Statements:
             f"CREATE TEMP TABLE {staged} WITH (toast_tuple_target = 8160) "
             f"ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"
         )
-        self.empty_stage = f"DELETE FROM {staged}"
         self.merge = (
             f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM {staged} AS s "
             f"WHERE NOT EXISTS (SELECT FROM {_RETRACTIONS} AS k WHERE {is_family} "

@@ -115,7 +115,17 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is judged."""
+    """All that is judged.
+
+    Attributes
+    ----------
+    column_lists
+        (publication, table) of any publication of some columns of a captured table.
+    user, is_sink
+        Who looks, and whether it may act as the sink's role.
+    results
+        Columns by table or view of schema ``analytics``.
+    """
 
     version: int
     recovering: bool
@@ -130,4 +140,6 @@ class Facts:
     column_lists: frozenset[tuple[str, str]]
     slot: Slot | None
     sink_role: bool
+    user: str
+    is_sink: bool
     results: dict[str, frozenset[str]]

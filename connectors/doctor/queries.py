@@ -44,6 +44,8 @@ async def read_facts(connection: Connection, postgres: PostgresSettings) -> Fact
             ),
             slot=await _slot(connection, postgres.slot),
             sink_role=await _exists(connection, SINK_ROLE),
+            user=server["user"],
+            is_sink=bool(await connection.fetchval(_IS_SINK, SINK_ROLE)),
             results=await _results(connection),
         )
 
@@ -53,6 +55,7 @@ SELECT
     current_setting('server_version_num') AS version,
     pg_is_in_recovery() AS recovering,
     current_database() AS database,
+    current_user AS "user",
     (SELECT count(*) FROM pg_replication_slots) AS slots,
     (SELECT count(*) FROM pg_stat_replication) AS senders
 """
@@ -61,6 +64,11 @@ _SETTINGS = """
 SELECT name, setting FROM pg_settings WHERE name IN (
     'wal_level', 'max_replication_slots', 'max_wal_senders', 'max_slot_wal_keep_size'
 )
+"""
+
+
+_IS_SINK = """
+SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1
 """
 
 

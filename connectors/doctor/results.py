@@ -10,6 +10,7 @@ from connectors.postgres import (
     RESULTS_SCHEMA,
     SINK_ROLE,
     VIEW_COLUMNS,
+    quote,
     results_sql,
     view_sql,
 )
@@ -41,7 +42,14 @@ def judge_results(facts: Facts, postgres: PostgresSettings) -> Iterator[Finding]
     if missing or not facts.sink_role:
         what = some([*missing, *([] if facts.sink_role else [f"role {SINK_ROLE}"])])
         yield error(SUBJECT, f"lacks {what}", everything, safe=True)
-    elif "positions_valued" in facts.results:
+        return
+    if not facts.is_sink:
+        message = (
+            f"{facts.user} may not act as {SINK_ROLE}: the sink needs a user who may"
+        )
+        sql = f"GRANT {SINK_ROLE} TO {quote(facts.user)};"
+        yield warning(SUBJECT, message, sql)
+    if "positions_valued" in facts.results:
         yield ok(SUBJECT, "is there, with all that the sink needs")
     elif has_columns:
         yield Finding(Level.WARNING, SUBJECT, "lacks positions_valued", view, safe=True)
