@@ -5,6 +5,6 @@ the published fields, and nothing else: not the row types, not the door's rules,
 not the kernels. It is slow and holds nothing back between two calls.
 """
 
-from analytics.batch.derive import Tables, derive
+from analytics.batch.derive import Oracle, Tables, derive
 
-__all__ = ["Tables", "derive"]
+__all__ = ["Oracle", "Tables", "derive"]

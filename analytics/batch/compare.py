@@ -10,9 +10,12 @@ compared.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
+from analytics.batch import nested
 from analytics.batch.portfolios import COLUMNS, CONCENTRATION, LOT_MONEY, MONEY
+
+Where: TypeAlias = tuple[str, int | str, str]
 
 SCALES = {
     **dict.fromkeys((*MONEY, *LOT_MONEY, "quantity"), 4),
@@ -45,7 +48,7 @@ class Difference:
     """One cell that is not what it must be; ``found`` is what was published."""
 
     family: str
-    portfolio: int
+    owner: int | str
     session: str
     column: str
     expected: Any
@@ -53,8 +56,9 @@ class Difference:
 
     def __str__(self) -> str:
         """Both values and where they stand."""
+        kind = "symbol" if isinstance(self.owner, str) else "portfolio"
         return (
-            f"{self.family} of portfolio {self.portfolio}, session {self.session}, "
+            f"{self.family} of {kind} {self.owner}, session {self.session}, "
             f"{self.column}: expected {self.expected}, found {self.found}"
         )
 
@@ -70,24 +74,26 @@ class Comparison:
     def record(
         self,
         family: str,
-        portfolio: int,
+        owner: int | str,
         session: str,
         expected: Mapping[str, Any] | None,
         found: Mapping[str, Any] | None,
     ) -> None:
         """Compare one record; None is a record that is not there."""
-        where = (family, portfolio, session)
+        where = (family, owner, session)
         if expected is None or found is None:
             both = [None if r is None else "a record" for r in (expected, found)]
             self._cell(where, "record", both[0], both[1], equal=both[0] == both[1])
         elif family == "snapshots":
             self._snapshot(where, expected, found)
-        else:
+        elif family == "positions":
             self._positions(where, expected, found)
+        else:
+            self._nested(where, expected, found)
 
     def _snapshot(
         self,
-        where: tuple[str, int, str],
+        where: Where,
         expected: Mapping[str, Any],
         found: Mapping[str, Any],
     ) -> None:
@@ -99,7 +105,7 @@ class Comparison:
 
     def _positions(
         self,
-        where: tuple[str, int, str],
+        where: Where,
         expected: Mapping[str, Any],
         found: Mapping[str, Any],
     ) -> None:
@@ -112,9 +118,18 @@ class Comparison:
             for lot, mine, theirs in rows:
                 self._value(where, name, f"{name} of lot {lot}", mine, theirs)
 
+    def _nested(
+        self,
+        where: Where,
+        expected: Mapping[str, Any],
+        found: Mapping[str, Any],
+    ) -> None:
+        for path, mine, theirs, equal in nested.cells(expected, found):
+            self._cell(where, ".".join(path), mine, theirs, equal=equal)
+
     def _value(
         self,
-        where: tuple[str, int, str],
+        where: Where,
         name: str,
         column: str,
         expected: Any,
@@ -127,7 +142,7 @@ class Comparison:
 
     def _cell(
         self,
-        where: tuple[str, int, str],
+        where: Where,
         column: str,
         expected: Any,
         found: Any,
@@ -157,10 +172,5 @@ def same(name: str, expected: Any, found: Any) -> bool:
     if name in SCALES:
         return bool(Decimal(found).scaleb(SCALES[name]) == expected)
     if name in RATIOS:
-        return near(expected, float(found), RATIOS[name])
+        return nested.near(expected, float(found), least=RATIOS[name])
     return bool(expected == found)
-
-
-def near(a: float, b: float, least: float) -> bool:
-    """Whether two doubles agree to nine digits, or to ``least``."""
-    return abs(a - b) <= 1e-9 * max(abs(a), abs(b)) + least

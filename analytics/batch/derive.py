@@ -1,22 +1,25 @@
-"""From the source tables to the records of every portfolio and session."""
+"""From the source tables to every record that must exist."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TypeAlias, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from analytics.batch import rows
 from analytics.batch.market import Market
-from analytics.batch.portfolios import Book, Record, records
+from analytics.batch.portfolios import Book, Outcome, Record, records
 from analytics.calendar import Calendar
+from analytics.factors import Factors
+
+if TYPE_CHECKING:
+    from analytics.batch.risk import Desk
 
 Tables: TypeAlias = Mapping[str, Iterable[rows.Raw]]
 Owned = TypeVar("Owned", rows.Lot, rows.Flow, rows.Event)
 
 
-def derive(
-    tables: Tables, calendar: Calendar, portfolios: Collection[int] | None = None
-) -> Iterator[tuple[int, int, Record, Record]]:
-    """Every record that must exist, ordered by portfolio and session.
+class Oracle:
+    """All records of all families, derived from all rows.
 
     Parameters
     ----------
@@ -26,30 +29,91 @@ def derive(
         current session must have been left out.
     calendar
         Sessions.
-    portfolios
-        Ids to derive; all when None.
-
-    Yields
-    ------
-    tuple
-        Portfolio, session, snapshot, positions; see ``portfolios`` for units.
+    factors
+        What risk is measured against.
     """
-    market = Market(
-        rows.valid(tables.get("market_data_cache", ()), rows.close, calendar)
-    )
-    lots = _owned(rows.valid(tables.get("positions", ()), rows.lot, calendar))
-    flows = _owned(rows.valid(tables.get("equity_changes", ()), rows.flow, calendar))
-    events = _owned(
-        rows.valid(tables.get("position_realized_events", ()), rows.event, calendar)
-    )
-    found = rows.valid(tables.get("portfolios", ()), rows.portfolio, calendar)
-    for portfolio in sorted(found, key=lambda row: row.id):
-        if portfolios is not None and portfolio.id not in portfolios:
-            continue
-        owner = portfolio.id
-        book = Book(portfolio, lots[owner], flows[owner], events[owner])
-        for session, snapshot, positions in records(book, market, calendar):
-            yield owner, session, snapshot, positions
+
+    def __init__(
+        self, tables: Tables, calendar: Calendar, factors: Factors | None = None
+    ) -> None:
+        self.calendar = calendar
+        self.factors = factors or Factors()
+        self._tables = tables
+        prices = tables.get("market_data_cache", ())
+        self.market = Market(rows.valid(prices, rows.close, calendar))
+        found = rows.valid(tables.get("portfolios", ()), rows.portfolio, calendar)
+        self.portfolios = {row.id: row for row in sorted(found, key=lambda r: r.id)}
+        self._lots = _owned(rows.valid(tables.get("positions", ()), rows.lot, calendar))
+        self._flows = _owned(
+            rows.valid(tables.get("equity_changes", ()), rows.flow, calendar)
+        )
+        events = tables.get("position_realized_events", ())
+        self._events = _owned(rows.valid(events, rows.event, calendar))
+
+    def outcomes(self, portfolio: int) -> Iterator[Outcome]:
+        """Money of a portfolio, by session; none of one that is not valid."""
+        found = self.portfolios.get(portfolio)
+        if found is None:
+            return iter(())
+        lots, flows = self._lots[portfolio], self._flows[portfolio]
+        book = Book(found, lots, flows, self._events[portfolio])
+        return records(book, self.market, self.calendar)
+
+    @cached_property
+    def desk(self) -> "Desk":
+        """What risk is made of."""
+        # pandas and statsmodels take seconds to import; only risk needs them.
+        from analytics.batch.risk import Desk
+
+        tables, calendar = self._tables, self.calendar
+        profiles = tables.get("company_profiles", ())
+        weights = tables.get("benchmarks_sector_weights", ())
+        return Desk(
+            self.market,
+            rows.valid(profiles, rows.profile, calendar),
+            rows.valid(weights, rows.weight, calendar),
+            calendar,
+            self.factors,
+        )
+
+    def families(self, portfolio: int) -> Iterator[tuple[int, dict[str, Record]]]:
+        """Derive the records of a portfolio by session and family, with risk."""
+        returns: list[float | None] = []
+        for outcome in self.outcomes(portfolio):
+            returns.append(outcome.snapshot["daily_return"])
+            yield (
+                outcome.session,
+                {
+                    "snapshots": outcome.snapshot,
+                    "positions": outcome.positions,
+                    "risk": self.desk.outcome(outcome, returns),
+                },
+            )
+
+    def symbols(self) -> list[str]:
+        """Symbols that have records, in code-point order."""
+        return sorted(self.market.sessions)
+
+    def symbol(self, symbol: str) -> Iterator[tuple[int, Record]]:
+        """Derive the records of a symbol, from its first close to the newest of all."""
+        newest = self.market.newest or 0
+        for session in range(self.market.sessions[symbol][0], newest + 1):
+            yield session, self.desk.symbol(symbol, session)
+
+
+def derive(
+    tables: Tables, calendar: Calendar, portfolios: Collection[int] | None = None
+) -> Iterator[tuple[int, int, Record, Record]]:
+    """Money of every portfolio: (portfolio, session, snapshot, positions).
+
+    ``portfolios`` are the ids to derive, all when None; see ``portfolios`` for
+    units.
+    """
+    oracle = Oracle(tables, calendar)
+    for owner in oracle.portfolios:
+        if portfolios is None or owner in portfolios:
+            for outcome in oracle.outcomes(owner):
+                yield owner, outcome.session, outcome.snapshot, outcome.positions
 
 
 def _owned(found: Iterable[Owned]) -> dict[int, list[Owned]]:

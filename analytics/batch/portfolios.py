@@ -45,6 +45,21 @@ class Book:
     events: Sequence[Event]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A session of a portfolio: its two records, and the lots behind them.
+
+    ``nav`` and ``gross`` are the exact ones, also where the records have null.
+    """
+
+    session: int
+    snapshot: Record
+    positions: Record
+    days: Sequence[Day]
+    nav: int
+    gross: int
+
+
 @dataclass(slots=True)
 class Held:
     """What sections 3 and 4 make of a book: its days, flags and first session."""
@@ -96,10 +111,8 @@ class Running:
     broken: set[int] = field(default_factory=set)
 
 
-def records(
-    book: Book, market: Market, calendar: Calendar
-) -> Iterator[tuple[int, Record, Record]]:
-    """Every session of a portfolio: (session, snapshot, positions)."""
+def records(book: Book, market: Market, calendar: Calendar) -> Iterator[Outcome]:
+    """Every session of a portfolio, from its first to the newest."""
     lots = held(book, market)
     first = first_session(book, lots)
     if first is None or market.newest is None:
@@ -109,6 +122,7 @@ def records(
         today = lots.days.get(session, [])
         flow = sum(f.amount for f in book.flows if f.session == session)
         snapshot = _snapshot(book, today, flow, totals)
+        nav, gross = snapshot["nav"], snapshot["gross_value"]
         _null(snapshot, _overflows(snapshot, today, totals))
         quality = _quality(today, session, market, calendar)
         quality["orphan_events"] = lots.orphans
@@ -118,7 +132,8 @@ def records(
         )
         quality["partial"] = False
         snapshot["quality"] = quality
-        yield session, snapshot, _positions(today, lots, snapshot, calendar)
+        positions = _positions(today, lots, snapshot, calendar)
+        yield Outcome(session, snapshot, positions, today, nav, gross)
 
 
 def _snapshot(book: Book, today: list[Day], flow: int, totals: Running) -> Record:

@@ -18,6 +18,7 @@ Series = NDArray[np.float64]
 NOTHING = 1e-20
 COLLINEAR = 1e-12
 EQUAL = 1e-12
+TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,11 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """Loadings on several factors; absent factors are not in ``loadings``."""
+    """Loadings on several factors; ``present`` names those that are not absent."""
 
     n: int
     reason: str | None
+    present: frozenset[str] = frozenset()
     loadings: dict[str, float] = field(default_factory=dict)
     unclipped: dict[str, float] = field(default_factory=dict)
     r2: float | None = None
@@ -48,14 +50,32 @@ class Ridge:
 
 
 @dataclass(frozen=True, slots=True)
+class Value:
+    """One number, from how many, and the reason when there is none.
+
+    ``sure`` is False where a threshold is so near that rounding decides.
+    """
+
+    value: float | None
+    n: int
+    reason: str | None
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Trend:
-    """Direction of the volatility and the numbers behind the word."""
+    """Direction of the volatility and the numbers behind the word.
+
+    ``spread`` is the standard deviation of the values on their size: how well
+    ``strength`` is determined.
+    """
 
     n: int
     reason: str | None
     word: str | None = None
     slope: float | None = None
     strength: float | None = None
+    spread: float = 1.0
 
 
 def varies(values: Series) -> bool:
@@ -121,15 +141,15 @@ def ridge(
         for name, x in factors.items()
         if count(x) >= history and varies(x[~np.isnan(x)])
     }
+    if not present:
+        return Ridge(0, "no_factor_history")
     columns = np.column_stack([y, *present.values()])
     columns = columns[~np.isnan(columns).any(axis=1)]
     n = len(columns)
-    if not present:
-        return Ridge(n, "no_factor_history")
     if n < minimum:
-        return Ridge(n, "too_few")
+        return Ridge(n, "too_few", frozenset(present))
     if not all(varies(column) for column in columns.T):
-        return Ridge(n, "constant")
+        return Ridge(n, "constant", frozenset(present))
     target = columns[:, 0] - columns[:, 0].mean()
     x = columns[:, 1:]
     sigma = x.std(axis=0)
@@ -142,6 +162,7 @@ def ridge(
     return Ridge(
         n=n,
         reason=None,
+        present=frozenset(present),
         loadings={name: min(max(v, -cap), cap) for name, v in free.items()},
         unclipped=free,
         r2=float(1 - ((target - z @ b) ** 2).sum() / (target**2).sum()),
@@ -151,12 +172,12 @@ def ridge(
     )
 
 
-def volatility(window: Series, minimum: int, year: int) -> float | None:
-    """Annualised standard deviation of a window (ddof 1), None if too few."""
+def volatility(window: Series, minimum: int, year: int) -> Value:
+    """Annualised standard deviation of a window (ddof 1)."""
     values = window[~np.isnan(window)]
     if len(values) < minimum:
-        return None
-    return float(values.std(ddof=1) * np.sqrt(year))
+        return Value(None, len(values), "too_few")
+    return Value(float(values.std(ddof=1) * np.sqrt(year)), len(values), None)
 
 
 def volatilities(series: Series, length: int, minimum: int, year: int) -> Series:
@@ -182,7 +203,7 @@ class HarRule:
     year: int
 
 
-def har(returns: Series, rule: HarRule) -> tuple[float | None, str | None]:
+def har(returns: Series, rule: HarRule) -> Value:
     """Forecast of the volatility of the next sessions (section 7, Corsi 2009)."""
     x = returns**2
     week = _means(x, rule.week)
@@ -193,21 +214,22 @@ def har(returns: Series, rule: HarRule) -> tuple[float | None, str | None]:
     whole = np.isfinite(inputs).all(axis=1)
     whole &= np.arange(len(x)) >= rule.month - 1
     rows = whole & ~np.isnan(ahead)
-    if rows.sum() < rule.minimum:
-        return None, "too_few"
+    n = int(rows.sum())
+    if n < rule.minimum:
+        return Value(None, n, "too_few")
     if not whole[-1]:
-        return None, "recent_gap"
+        return Value(None, n, "recent_gap")
     if not all(varies(column) for column in inputs[rows].T):
-        return None, "constant"
+        return Value(None, n, "constant")
     mean, sigma = inputs[rows].mean(axis=0), inputs[rows].std(axis=0)
     z = (inputs[rows] - mean) / sigma
     eigenvalues = np.linalg.eigvalsh(z.T @ z)
     if eigenvalues[0] <= COLLINEAR * eigenvalues[-1]:
-        return None, "collinear"
+        return Value(None, n, "collinear")
     target = ahead[rows]
     b, *_ = np.linalg.lstsq(z, target - target.mean(), rcond=None)
     forecast = target.mean() + ((inputs[-1] - mean) / sigma) @ b
-    return float(np.sqrt(rule.year * max(0.0, forecast))), None
+    return Value(float(np.sqrt(rule.year * max(0.0, forecast))), n, None)
 
 
 def _means(x: Series, length: int) -> Series:
@@ -234,21 +256,30 @@ def trend(values: Series, minimum: int, steep: float, clear: float) -> Trend:
     word = "stable"
     if abs(slope) > steep and strength > clear:
         word = "increasing" if slope > 0 else "decreasing"
-    return Trend(n, None, word, slope, strength)
+    spread = float(y.std() / np.sqrt((y**2).mean()))
+    return Trend(n, None, word, slope, strength, spread)
 
 
-def percentile(values: Series, minimum: int) -> tuple[float | None, str | None]:
+def percentile(values: Series, minimum: int) -> Value:
     """Rank of the last value among all that exist, halves for equal ones."""
     there = values[~np.isnan(values)]
-    if len(there) < minimum or np.isnan(values[-1]):
-        return None, "too_few"
+    n = len(there)
+    if n < minimum:
+        return Value(None, n, "too_few")
     today = values[-1]
-    equal = np.abs(there - today) <= EQUAL * np.maximum(np.abs(there), abs(today))
+    if np.isnan(today):
+        return Value(None, n, "recent_gap")
+    apart = np.abs(there - today) / np.maximum(np.maximum(np.abs(there), today), TINY)
+    equal = apart <= EQUAL
     less = (there < today) & ~equal
-    return float(100 * (less.sum() + equal.sum() / 2) / len(there)), None
+    doubtful = (apart > EQUAL / 2) & (apart < EQUAL * 2)
+    rank = float(100 * (less.sum() + equal.sum() / 2) / n)
+    return Value(rank, n, None, sure=not doubtful.any())
 
 
-def correlate(x: Series, y: Series, minimum: int) -> tuple[float | None, int, str]:
+def correlate(
+    x: Series, y: Series, minimum: int
+) -> tuple[float | None, int, str | None]:
     """Pearson's correlation of the rows where both exist: (rho, n, reason)."""
     rows = ~np.isnan(x) & ~np.isnan(y)
     n = int(rows.sum())
@@ -259,7 +290,7 @@ def correlate(x: Series, y: Series, minimum: int) -> tuple[float | None, int, st
         return None, n, "constant"
     x, y = x - x.mean(), y - y.mean()
     x, y = x / np.sqrt((x**2).sum()), y / np.sqrt((y**2).sum())
-    return float(x @ y), n, ""
+    return float(x @ y), n, None
 
 
 def nearest_correlation(

@@ -129,9 +129,11 @@ def test_volatility_is_the_standard_deviation_of_the_window():
     ]
     found = s.volatilities(series, 21, 14, 252)
     np.testing.assert_allclose(found, by_window, rtol=1e-12)
-    assert s.volatility(series[:21], 14, 252) == pytest.approx(found[0], rel=1e-14)
-    assert s.volatility(returns(1, 21, 8), 14, 252) is None
-    assert s.volatility(np.zeros(21), 14, 252) == 0
+    assert s.volatility(series[:21], 14, 252).value == pytest.approx(
+        found[0], rel=1e-14
+    )
+    assert s.volatility(returns(1, 21, 8), 14, 252).reason == "too_few"
+    assert s.volatility(np.zeros(21), 14, 252).value == 0
 
 
 def test_har_is_least_squares_on_the_raw_columns():
@@ -150,9 +152,9 @@ def test_har_is_least_squares_on_the_raw_columns():
     model = sm.OLS(rows["y"] * 1e4, sm.add_constant(rows[["d", "w", "m"]] * 1e4)).fit()
     last = design.iloc[-1][["d", "w", "m"]].to_numpy() * 1e4
     forecast = (model.params.iloc[0] + model.params.iloc[1:].to_numpy() @ last) / 1e4
-    found, reason = s.har(r, HAR)
-    assert reason is None
-    assert found == pytest.approx(np.sqrt(252 * forecast), rel=1e-9)
+    found = s.har(r, HAR)
+    assert (found.reason, found.n) == (None, len(rows))
+    assert found.value == pytest.approx(np.sqrt(252 * forecast), rel=1e-9)
 
 
 def mean(x: pd.Series, low: int, high: int) -> float:
@@ -175,7 +177,8 @@ def mean(x: pd.Series, low: int, high: int) -> float:
 def test_har_that_cannot_be_says_why(spoil, reason):
     r = returns(1, 252)
     spoil(r)
-    assert s.har(r, HAR) == (None, reason)
+    found = s.har(r, HAR)
+    assert (found.value, found.reason) == (None, reason)
 
 
 def test_trend():
@@ -190,9 +193,9 @@ def test_trend():
 
 def test_percentile_counts_equal_ones_half():
     values = np.array([1.0, 2.0, 3.0, 2.0 * (1 + 1e-14), 2.0])
-    assert s.percentile(values, 5) == (50.0, None)
-    assert s.percentile(values, 6) == (None, "too_few")
-    assert s.percentile(np.array([1.0, np.nan]), 1) == (None, "too_few")
+    assert s.percentile(values, 5) == s.Value(50.0, 5, None)
+    assert s.percentile(values, 6) == s.Value(None, 5, "too_few")
+    assert s.percentile(np.array([1.0, np.nan]), 1).reason == "recent_gap"
 
 
 def test_correlation_is_pairwise_complete():

@@ -1,7 +1,7 @@
 """After every change the engine has said exactly what the oracle says.
 
 The world is tiny (``tiny_world``) and the histories are drawn by Hypothesis.
-Profile ``dev`` (default) draws few, ``DELTAFOLIO_HYPOTHESIS=long`` many. A law is
+Profile ``dev`` (default) draws few, ``HYPOTHESIS_PROFILE=long`` many. A law is
 a function of a history, a way to make an engine and a source of chance; beside
 the laws stand engines that break one of them each, and the suite must catch them.
 """
@@ -28,7 +28,7 @@ from analytics.results import FAMILIES, Result
 from analytics.rows import Change
 from tests.analytics.tiny_world import CALENDAR, Transaction, World, histories
 
-LONG = os.environ.get("DELTAFOLIO_HYPOTHESIS") == "long"
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 drawn = settings(
     max_examples=2000 if LONG else 60,
     deadline=None,
