@@ -37,10 +37,11 @@ class AccountBlob(Struct, array_like=True):
 
 
 class SaidBlob(Struct, array_like=True):
-    """A session of a partition: whether it counted as closed, cells by family."""
+    """A session of a partition: how it counted, and its cells by family."""
 
     format: int
     final: bool
+    partial: bool
     families: dict[str, Part]
 
 
@@ -96,12 +97,12 @@ def load_account(home: Partition, account: Account, blob: bytes) -> None:
     account.clock, account.open_at = read.clock, read.open_at
     account.partial = frozenset(read.partial)
     account.loaded = True
-    home.loaded(account)
+    home.take_loaded(account)
 
 
-def encode_said(final: bool, families: dict[str, Part]) -> bytes:
+def encode_said(final: bool, partial: bool, families: dict[str, Part]) -> bytes:
     """Blob of a session."""
-    return _encode(SaidBlob(FORMAT, final, families))
+    return _encode(SaidBlob(FORMAT, final, partial, families))
 
 
 def decode_said(blob: bytes) -> SaidBlob:

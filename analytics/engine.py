@@ -44,8 +44,6 @@ class Engine:
         self.book = Book(self.market)
         self.said = Said()
         self.partitions: dict[int, Partition] = {}
-        self._market_offset = 0
-        self._market_open = False
         self._spreader = Spreader(self.market, self.book, self.said, self.partitions)
         self._deriver = Deriver(self.market, self.book, self.said)
 
@@ -90,9 +88,7 @@ class Engine:
         ``tx`` that is neither, no session it touches is final.
         """
         since = self.market.fold(changes)
-        self._market_offset = next_offset
-        self._market_open = more
-        self.market.note_partial(tx, since, next_offset, more=more, partial=partial)
+        self.market.note_record(tx, since, next_offset, more=more, partial=partial)
 
     def fold_partition(
         self,
@@ -128,21 +124,25 @@ class Engine:
 
     def touched(self) -> bool:
         """Whether ``derive`` has anything to look at now."""
-        return not self._market_open and self._spreader.waiting()
+        return not self.market.open and self._spreader.waiting()
 
-    def derive(self, families: Collection[str] = FAMILIES) -> list[Result]:
+    def derive(
+        self, families: Collection[str] = FAMILIES, limit: int | None = None
+    ) -> list[Result]:
         """Results of touched cells that differ from what was last said.
 
         They count as said from here on. Nothing while a transaction of the market
-        is incomplete; nothing of a partition while one of its is.
+        is incomplete; nothing of a partition while one of its is. ``limit`` bounds
+        the cells looked at, by family and the newest sessions first: the others
+        stay touched. A result takes some kilobytes, a backfill has many.
         """
-        if self._market_open:
+        if self.market.open:
             return []
         self._spreader.spread()
         found: list[Result] = []
         for family in FAMILIES:
             if family in families:
-                cells = self._spreader.take(family)
+                cells = self._spreader.take(family, limit)
                 if len(cells[0]):
                     found += self._deriver.derive(
                         family, cells, self._revisions(), self._spreader.causes
@@ -154,17 +154,22 @@ class Engine:
         """Revision and as-of time of each partition."""
         found = {}
         for partition, home in self.partitions.items():
-            revision = Revision(home.offset, self._market_offset, self.version)
+            revision = Revision(home.offset, self.market.offset, self.version)
             found[partition] = (revision, max(home.clock, self.market.clock))
         return found
 
-    def touch_all(self, partition: int) -> None:
+    def touch_all(self, partition: int, since: int | None = None) -> None:
         """Look at every cell of a partition at the next derive.
 
         Needed after a restore whose ``said`` was taken at another market offset
-        than the one this engine is at.
+        than the one this engine is at. ``since`` is that offset: where this engine
+        remembers what changed after it, only what that reaches is looked at.
         """
-        for account in self.partitions[partition].accounts.values():
+        home = self.partitions[partition]
+        if since is not None and since >= self._spreader.history.start:
+            home.since = since if home.since is None else min(since, home.since)
+            return
+        for account in home.accounts.values():
             self._spreader.touch(account)
 
     # --- what is known to be published -------------------------------------------
@@ -214,7 +219,7 @@ class Engine:
 
     def market_offset(self) -> int:
         """Next record of the market log."""
-        return self._market_offset
+        return self.market.offset
 
     def partition_offset(self, partition: int) -> int:
         """Next record of a partition."""
@@ -228,8 +233,8 @@ class Engine:
         ``partition`` is (partition, next offset).
         """
         if market is not None:
-            self._market_offset = market
-            self._market_open = self.market.open_at == market
+            self.market.offset = market
+            self._spreader.history.restart(market)
         if partition is not None:
             self.partitions[partition[0]].set_offset(partition[1])
 
@@ -263,7 +268,7 @@ class Engine:
             for ident in cells.pending:
                 slot = self._account(partition, ident).slot
                 self._spreader.touch_cell(family, session, slot)
-        self.partitions[partition].final[session] = part.final
+        self.partitions[partition].loaded_as[session] = (part.final, part.partial)
 
     def dump_market(self, only_dirty: bool = True) -> dict[int | str, bytes]:
         """Dump closes by session, and under words what is not by session.

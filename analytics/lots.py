@@ -104,35 +104,59 @@ def compile_lot(
     cost = half_even(quantity * _multiplier(lot) * lot.entry_price)
     if not events and lot.exit is None and expiry is None:  # most lots: one step
         return _summed(lot, entry, [Step(entry, quantity, cost, 0)], fits(cost))
-    trades = [Trade(entry, quantity, cost, 0)]
-    flags: set[str] = set()
-
-    def clamp(session: int) -> int:
-        inside = max(session if expiry is None else min(session, expiry), entry)
-        if inside != session:
-            flags.add("date_clamped")
-        return inside
-
+    made = Trades(lot, entry, expiry)
+    made.list.append(Trade(entry, quantity, cost, 0))
     for event in events:
-        trades.append(_closed(lot, clamp(calendar.forward(event.date)), event))
+        session = made.clamp(calendar.forward(event.date))
+        made.list.append(_closed(lot, session, event))
     settles = None
-    if lot.quantity and lot.exit is not None and lot.exit_price is not None:
-        session = clamp(calendar.forward(lot.exit))
-        trades.append(_closing(lot, session, abs(lot.quantity), lot.exit_price))
+    if lot.quantity and lot.exit is not None:
+        session = made.clamp(calendar.forward(lot.exit))
+        made.list.append(_closing(lot, session, abs(lot.quantity), lot.exit_price or 0))
     elif lot.quantity and expiry is not None:
         settles = expiry
         if expiry <= newest:
-            price, flag = _settlement(lot, expiry, newest_close)
-            trades.append(_closing(lot, expiry, abs(lot.quantity), price))
-            flags.update([flag] if flag else [])
-    bad = [t.session for t in trades if not (fits(t.amount) and fits(t.realized))]
-    holding = _summed(lot, entry, _steps(trades), not bad)
-    return structs.replace(
-        holding,
-        flags=tuple(sorted(flags)),
-        broken=min(bad, default=None),
-        settles=settles,
-    )
+            made.settle(expiry, newest_close)
+    return made.holding(settles)
+
+
+class Trades:
+    """Trades of one lot as they are found, and its flags."""
+
+    def __init__(self, lot: Lot, entry: int, expiry: int | None) -> None:
+        self.lot = lot
+        self.entry = entry
+        self.expiry = expiry
+        self.list: list[Trade] = []
+        self.flags: set[str] = set()
+
+    def clamp(self, session: int) -> int:
+        """Bring the session of a closing into [entry, expiry]."""
+        last = session if self.expiry is None else min(session, self.expiry)
+        inside = max(last, self.entry)
+        if inside != session:
+            self.flags.add("date_clamped")
+        return inside
+
+    def settle(self, expiry: int, newest_close: NewestClose) -> None:
+        """Close what is left at expiry."""
+        price, flag = _settlement(self.lot, expiry, newest_close)
+        left = abs(self.lot.quantity)
+        self.list.append(_closing(self.lot, expiry, left, price))
+        if flag:
+            self.flags.add(flag)
+
+    def holding(self, settles: int | None) -> Holding:
+        """Sum up."""
+        bad = [
+            t.session for t in self.list if not (fits(t.amount) and fits(t.realized))
+        ]
+        return structs.replace(
+            _summed(self.lot, self.entry, _steps(self.list), not bad),
+            flags=tuple(sorted(self.flags)),
+            broken=min(bad, default=None),
+            settles=settles,
+        )
 
 
 def _steps(trades: list[Trade]) -> list[Step]:

@@ -42,6 +42,8 @@ class Market:
 
     Attributes
     ----------
+    offset
+        Next record of the market log.
     newest
         T: the newest session that has a price of any symbol; None without one.
     clock
@@ -59,6 +61,7 @@ class Market:
         self.profiles: dict[str, tuple[Version, Profile | None]] = {}
         self.weights: dict[int, tuple[Version, Weight | None]] = {}
         self.dirty: set[int | str] = set()
+        self.offset = 0
         self.partial: dict[str, int] = {}
         self.open_at = -1
         self._carry = Carry(self.frame)
@@ -279,7 +282,12 @@ class Market:
         """Bring ``last`` up to date."""
         self._carry.refresh()
 
-    def note_partial(
+    @property
+    def open(self) -> bool:
+        """Whether the transaction of the last record goes on in the next."""
+        return self.open_at == self.offset
+
+    def note_record(
         self,
         tx: str | None,
         since: int,
@@ -289,6 +297,7 @@ class Market:
         partial: bool,
     ) -> None:
         """Note whether the record just folded leaves a transaction incomplete."""
+        self.offset = next_offset
         if more or self.open_at >= 0:
             self.open_at = next_offset if more else -1
             self.dirty.add("clock")

@@ -12,18 +12,21 @@ class Partition:
 
     ``open`` says that the transaction of the last record goes on in the next.
     ``finals`` sessions (the first so many of the calendar) have been looked at as
-    closed; ``final`` holds, of sessions loaded from a checkpoint, whether they
-    were.
+    closed, -1 before any was; ``loaded_as`` holds, of sessions loaded from a
+    checkpoint, whether they counted as closed and as part of an incomplete
+    transaction. ``since`` is the market offset of what was loaded, if that must be
+    caught up with.
     """
 
     id: int
     offset: int = 0
     clock: int = 0
     open: bool = False
-    finals: int = 0
+    finals: int = -1
+    since: int | None = None
     accounts: dict[int, Account] = field(default_factory=dict)
     dirty: set[int] = field(default_factory=set)
-    final: dict[int, bool] = field(default_factory=dict)
+    loaded_as: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     _partial: dict[str, set[int]] = field(default_factory=dict)
     _flipped: set[int] = field(default_factory=set)
 
@@ -61,7 +64,7 @@ class Partition:
         flipped, self._flipped = self._flipped, set()
         return [self.accounts[ident] for ident in sorted(flipped)]
 
-    def loaded(self, account: Account) -> None:
+    def take_loaded(self, account: Account) -> None:
         """Note an account from a checkpoint."""
         self.clock = max(self.clock, account.clock)
         for tx in account.partial:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from analytics.frame import Frame
-from analytics.money import Indices, Ints
+from analytics.money import Bools, Indices, Ints
 from analytics.results import FAMILIES, SNAPSHOTS, Previous, Revision
 
 NOTHING, SAID, DOUBTED = range(3)
@@ -84,6 +84,19 @@ class Said:
         money = dict.fromkeys(MONEY, UNKNOWN) if family == SNAPSHOTS else {}
         self.put(family, np.array([session]), np.array([slot]), {**money, **values})
         self.dirty.setdefault(partition, set()).add(session)
+
+    def states(self, session: int, slots: Indices) -> list[Bools]:
+        """By family, whether anything was said of some slots in a session."""
+        found = []
+        for frame in self.frames.values():
+            inside = slots < frame.columns
+            column = np.where(inside, slots, 0)
+            state = frame["state"][frame.row(session)] if frame.rows else None
+            if state is None or not len(state):
+                found.append(np.zeros(len(slots), dtype=bool))
+            else:
+                found.append(inside & (state[column] != NOTHING))
+        return found
 
     def spoken(self, slots: Indices) -> set[int]:
         """Sessions of which anything was said of some slots."""

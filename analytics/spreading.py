@@ -13,6 +13,7 @@ from analytics import checkpoint
 from analytics.accounts import compile_account, differences
 from analytics.book import NO_FIRST, Book
 from analytics.changed import Touches
+from analytics.history import History
 from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.partitions import Partition
@@ -45,6 +46,7 @@ class Spreader:
         self._newest = -1
         self._partial: int | None = None
         self.causes = Causes(market)
+        self.history = History()
 
     # --- noting ----------------------------------------------------------------
 
@@ -104,6 +106,8 @@ class Spreader:
         base = NO_CAUSE if touches is None else self.causes.add_prices(touches)
         newest, self._newest = self._newest, self._top()
         hits = self._watch.hits(market, touches, base, newest, self._newest)
+        for home in self._partitions.values():
+            self._catch_up(home)
         self._accounts(hits)
         self._loaded.clear()
         self._move_newest(newest, touches, base)
@@ -111,13 +115,14 @@ class Spreader:
         for home in self._partitions.values():
             self._move_finals(home)
         if touches is not None:
+            self.history.add(market.offset, touches)
             effects = spread(market, touches, base)
             for cells in holders(self._book, effects, touches):
                 self._add(*cells)
 
-    def take(self, family: str) -> tuple[Indices, Ints, Ints]:
-        """Take the cells of a family: slot, session, reference of the cause."""
-        return self._pending[family].take(self._closed())
+    def take(self, family: str, limit: int | None) -> tuple[Indices, Ints, Ints]:
+        """Take cells of a family: slot, session, reference of the cause."""
+        return self._pending[family].take(self._closed(), limit)
 
     def clean(self) -> None:
         """Forget causes when no cell needs them."""
@@ -254,16 +259,52 @@ class Spreader:
 
     def _move_finals(self, home: Partition) -> None:
         """Touch the sessions whose close the as-of time has passed."""
-        count = self._finals(home)
+        count, since = self._finals(home), self._partial
         first = max(home.finals, self._first())
         turned: Iterable[int] = range(first, min(count, self._newest + 1))
-        if home.final:
-            turned = [s for s, final in home.final.items() if final != (s < count)]
-            home.final.clear()
+        if home.finals < 0:  # all its accounts are new, or were loaded
+            turned = [
+                session
+                for session, loaded_as in home.loaded_as.items()
+                if loaded_as
+                != (session < count, since is not None and session >= since)
+            ]
         home.finals = count
+        home.loaded_as.clear()
         for session in turned:
             slots = self._slots(session, home.id)
             self._add(session, slots, NO_TIME, NO_CAUSE)
+
+    # --- after a restore -------------------------------------------------------
+
+    def _catch_up(self, home: Partition) -> None:
+        """Touch what prices reach that changed since a partition's checkpoint."""
+        since, home.since = home.since, None
+        if since is None:
+            return
+        self._complete(home)
+        touches = self.history.since(since)
+        if touches is None:
+            return
+        for cells in holders(self._book, spread(self._market, touches, 0), touches):
+            session, slot, _, _ = cells
+            mine = slot[self._book.slots["partition"][slot] == home.id]
+            self._add(session, mine, NO_TIME, NO_CAUSE)
+        low = int(touches.session.min())
+        for account in home.accounts.values():
+            if self._book.settles(account.slot, low):
+                self.touch(account)
+
+    def _complete(self, home: Partition) -> None:
+        """Touch cells that exist and were not said, and the other way round."""
+        slots = self._book.slots
+        mine = np.flatnonzero(slots["partition"][: slots.used] == home.id)
+        first = slots["first"][mine]
+        sessions = set(range(int(first.min(initial=NO_FIRST)), self._newest + 1))
+        for session in sessions | self._said.spoken(mine):
+            there = (first <= session) & (session <= self._newest)
+            for said in self._said.states(session, mine):
+                self._add(session, mine[there != said], NO_TIME, NO_CAUSE)
 
     # --- checkpoint ------------------------------------------------------------
 
@@ -285,6 +326,7 @@ class Spreader:
         return {
             session: checkpoint.encode_said(
                 session < self._finals(home),
+                self._partial is not None and session >= self._partial,
                 {
                     family: self._said.dump(
                         family,

@@ -115,22 +115,27 @@ class Pending:
         self._sessions[session] = (times, refs)
         return times, refs
 
-    def take(self, closed: Bools | None) -> tuple[Indices, Ints, Ints]:
+    def take(
+        self, closed: Bools | None, limit: int | None = None
+    ) -> tuple[Indices, Ints, Ints]:
         """Take touched cells out: slot, session, reference of the cause.
 
         ``closed`` marks slots that must wait (their transaction is not complete).
+        Newest sessions come first; those that would exceed ``limit`` stay.
         """
+        taken = 0
         parts: list[tuple[Indices, Ints, Ints]] = []
-        for session in sorted(self._sessions):
+        for session in sorted(self._sessions, reverse=True):
             times, refs = self._sessions[session]
             ready = times != NEVER
             if closed is not None:
                 ready &= ~closed[: len(ready)]
             slot = np.flatnonzero(ready)
+            taken += len(slot)
+            if limit is not None and parts and taken > limit:
+                break
             parts.append((slot, np.full(len(slot), session), refs[slot]))
-            times[slot] = NEVER
-            if closed is None or not (times != NEVER).any():
-                del self._sessions[session]
+            self._clear(session, slot)
         if not parts:
             empty = np.empty(0, dtype=np.int64)
             return empty.astype(np.intp), empty, empty
@@ -141,11 +146,14 @@ class Pending:
     def forget(self, slot: int) -> None:
         """Forget a slot's cells."""
         for session in list(self._sessions):
-            times, _ = self._sessions[session]
-            if slot < len(times):
-                times[slot] = NEVER
-                if not (times != NEVER).any():
-                    del self._sessions[session]
+            if slot < len(self._sessions[session][0]):
+                self._clear(session, slot)
+
+    def _clear(self, session: int, slot: Indices | int) -> None:
+        times, _ = self._sessions[session]
+        times[slot] = NEVER
+        if not (times != NEVER).any():
+            del self._sessions[session]
 
 
 def holders(
