@@ -259,15 +259,14 @@ class Spreader:
 
     def _move_finals(self, home: Partition) -> None:
         """Touch the sessions whose close the as-of time has passed."""
-        count, since = self._finals(home), self._partial
+        count = self._finals(home)
         first = max(home.finals, self._first())
         turned: Iterable[int] = range(first, min(count, self._newest + 1))
         if home.finals < 0:  # all its accounts are new, or were loaded
             turned = [
                 session
-                for session, loaded_as in home.loaded_as.items()
-                if loaded_as
-                != (session < count, since is not None and session >= since)
+                for session, (final, _) in home.loaded_as.items()
+                if final != (session < count)
             ]
         home.finals = count
         home.loaded_as.clear()
@@ -279,6 +278,12 @@ class Spreader:
 
     def _catch_up(self, home: Partition) -> None:
         """Touch what prices reach that changed since a partition's checkpoint."""
+        part = self._market.partial_from()
+        for session, (_, partial) in home.loaded_as.items():
+            if partial != (part is not None and session >= part):
+                for account in home.accounts.values():
+                    self.touch(account)
+                break
         since, home.since = home.since, None
         if since is None:
             return
