@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 from msgspec import Struct
 
 from analytics.calendar import Calendar, OutOfCalendarError
-from analytics.decimals import INT64, DecimalFault, scale_exactly
+from analytics.decimals import INT64, scale_exactly
 from analytics.decimals import double as to_double
 from analytics.rows import AMOUNT_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
@@ -121,9 +121,9 @@ def scaled(raw: Raw, column: str, scale: int) -> int | None:
     if value is None:
         return None
     units = scale_exactly(value, scale)
-    if isinstance(units, DecimalFault):
-        raise RefusedError(Reason(units.value), column, value)
-    return units
+    if type(units) is int:
+        return units
+    raise RefusedError(Reason(str(units)), column, value)
 
 
 def quantity(raw: Raw, column: str) -> int:
@@ -152,9 +152,9 @@ def price_or_none(raw: Raw, column: str) -> int | None:
 def double(raw: Raw, column: str) -> float:
     """Read a finite double."""
     value = to_double(raw[column])
-    if isinstance(value, DecimalFault):
-        raise RefusedError(Reason(value.value), column, raw[column])
-    return value
+    if type(value) is float:
+        return value
+    raise RefusedError(Reason(str(value)), column, raw[column])
 
 
 def day(raw: Raw, column: str, roll: Callable[[int], object]) -> int:

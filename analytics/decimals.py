@@ -6,6 +6,8 @@ from enum import StrEnum
 from math import isfinite
 
 INT64 = range(-(2**63), 2**63)
+SAFE_DIGITS = 19
+"""Any number of fewer digits fits 64 bits."""
 
 _PLAIN = re.compile(r"-?[0-9]{1,32}(?:\.[0-9]{0,32})?").fullmatch
 _ANY = re.compile(
@@ -47,6 +49,11 @@ def scale_exactly(value: object, scale: int) -> int | DecimalFault:
     """
     if type(value) is not str:
         return _scale_number(value, scale)
+    # As PostgreSQL writes a column of this very scale: nearly always.
+    if value[-scale - 1 : -scale] == ".":
+        digits = value[: -scale - 1] + value[-scale:]
+        if len(digits) < SAFE_DIGITS and digits.isdigit() and digits.isascii():
+            return int(digits)
     if not _PLAIN(value):
         return _scale_rare(value, scale)
     whole, _, decimals = value.partition(".")

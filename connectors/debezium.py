@@ -226,11 +226,11 @@ def _position(source: _Source) -> tuple[int | None, int] | None:
     if source.sequence is None:
         return None if source.lsn is None else (None, source.lsn)
     try:
-        commit, lsn = _sequence(source.sequence)
-        numbers = None if commit is None else int(commit), int(lsn or "")
+        before, own = _sequence(source.sequence)
+        commit, lsn = None if before is None else int(before), int(own or "")
     except (*JSON_ERRORS, ValueError):
         return None
-    return numbers if all(n is None or n in INT64 for n in numbers) else None
+    return (commit, lsn) if lsn in INT64 and (commit or 0) in INT64 else None
 
 
 def _version(

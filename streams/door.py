@@ -145,8 +145,16 @@ class Door:
         caught_up
             Whether all that Kafka has was taken.
         """
+        short = self.transactions.short
         for piece in self.transactions.tick(now, caught_up=caught_up):
             self._pass(piece)
+        if self.transactions.short > short:
+            self._stats.short += self.transactions.short - short
+            log.warning(
+                "%d transactions went on with fewer rows than their ends count: sent "
+                "again after a crash, or lost before Kafka",
+                self.transactions.short - short,
+            )
         if today != self.holdback.today:
             due = self.holdback.begin(today)
             self._stats.delivered += len(due)
@@ -201,6 +209,7 @@ class Door:
     def _pass(self, piece: Piece | None) -> None:
         if piece is None:
             return
+        self._stats.parts += piece.partial
         changes = self.holdback.sift(piece.changes)
         self._stats.held += len(piece.changes) - len(changes)
         self._packer.add(piece.tx, changes, partial=piece.partial)

@@ -22,6 +22,9 @@ class IntakeStats:
         Prices dated ahead: kept, and delivered when their session began.
     redriven
         Dead letters that were put back and accepted.
+    parts, short
+        Times that a part of a transaction went on without the rest; transactions that
+        went on with fewer rows than their end counts.
     """
 
     read: int = 0
@@ -34,6 +37,8 @@ class IntakeStats:
     held: int = 0
     delivered: int = 0
     redriven: int = 0
+    parts: int = 0
+    short: int = 0
 
     def line(self) -> str:
         """One line for the log: what is not zero.
@@ -45,10 +50,10 @@ class IntakeStats:
         >>> stats.line()
         'read 3, changes 2, records 1, size 80, refused null 1'
         """
-        numbers = ("read", "changes", "records", "size", "lost", "held", "delivered")
+        words = "read changes records size lost held delivered redriven parts short"
         parts = [
             f"{name} {getattr(self, name)}"
-            for name in (*numbers, "redriven")
+            for name in words.split()
             if getattr(self, name)
         ]
         for name in ("refused", "ignored"):
