@@ -8,23 +8,27 @@ rows, and every cell is compared. While changes are on their way the two differ:
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import date
 from typing import Any, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]
 
-from analytics.batch import Tables, derive
+from analytics.batch import Oracle, Tables
 from analytics.batch.compare import Comparison
 from analytics.calendar import Calendar
+from analytics.factors import Factors
+from connectors.exchange import exchange_today, exchange_zone
 from connectors.postgres import Connection, connect, quote
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-Records: TypeAlias = dict[tuple[int, str], dict[str, Any]]
+Records: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
 
 CHUNK = 20
 RETRY_SECONDS = 0.5
+NEW_YORK = "XNYS"
+FAMILIES = ("snapshots", "positions")
 
 # Columns of the source tables that the oracle reads. Dates that Python has no
 # value for are read as infinite (which no calendar holds); of deleted_at it only
@@ -106,8 +110,18 @@ async def check_until(
     portfolios: Collection[int] | None = None,
     wait: float = 0.0,
     progress: Progress | None = None,
+    today: Callable[[], int] | None = None,
+    factors: Factors | None = None,
 ) -> Comparison:
     """Compare until nothing differs or ``wait`` seconds have passed.
+
+    Parameters
+    ----------
+    portfolios
+        Ids; with all (None) the symbols' records are compared too.
+    today
+        Tells the exchange's date: prices after it are held back by intake. That of
+        New York when None.
 
     Raises
     ------
@@ -118,11 +132,15 @@ async def check_until(
     deadline = loop.time() + wait
     connection = await connect(dsn, "check")
     try:
-        while True:
-            result = await check(connection, schema, calendar, portfolios, progress)
-            if result.differ == 0 or loop.time() >= deadline:
+        # While changes are on their way the first difference is enough.
+        while loop.time() < deadline:
+            checked = Check(calendar, portfolios, progress, today, factors, hasty=True)
+            result = await checked.run(connection, schema)
+            if result.differ == 0:
                 return result
             await asyncio.sleep(RETRY_SECONDS)
+        checked = Check(calendar, portfolios, progress, today, factors)
+        return await checked.run(connection, schema)
     finally:
         await connection.close()
 
@@ -132,31 +150,103 @@ async def check(
     schema: str,
     calendar: Calendar,
     portfolios: Collection[int] | None = None,
-    progress: Progress | None = None,
 ) -> Comparison:
     """Compare every record of these portfolios (all when None), once."""
-    said = progress or (lambda stage, done, total: None)
-    result = Comparison()
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        tables = await _read_source(connection, schema, calendar, said)
-        wanted = await _ids(connection, tables, portfolios)
-        oracle = derive(tables, calendar, set(wanted))
-        pending = next(oracle, None)
-        done = 0
-        async for ids, found in _found(connection, wanted):
-            expected: dict[str, Records] = {"snapshots": {}, "positions": {}}
-            while pending is not None and pending[0] <= ids[-1]:
-                owner, session, snapshot, positions = pending
-                where = (owner, calendar.iso(session))
-                expected["snapshots"][where] = snapshot
-                expected["positions"][where] = positions
-                pending = next(oracle, None)
-            for family, mine in expected.items():
-                _compare(result, family, mine, found[family])
-            done += len(ids)
-            said("portfolios", done, len(wanted))
+    return await Check(calendar, portfolios).run(connection, schema)
+
+
+class Check:
+    """One comparison. A hasty one ends with the chunk that has a difference."""
+
+    def __init__(
+        self,
+        calendar: Calendar,
+        portfolios: Collection[int] | None = None,
+        progress: Progress | None = None,
+        today: Callable[[], int] | None = None,
+        factors: Factors | None = None,
+        *,
+        hasty: bool = False,
+    ) -> None:
+        self._calendar = calendar
+        self._portfolios = portfolios
+        self._say = progress or (lambda stage, done, total: None)
+        self._today = today or exchange_today(exchange_zone(NEW_YORK), time.time)
+        self._factors = factors
+        self._hasty = hasty
+        self.result = Comparison()
+
+    async def run(self, connection: Connection, schema: str) -> Comparison:
+        """Read everything in one transaction, and compare."""
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            tables = await self._read_source(connection, schema)
+            oracle = Oracle(tables, self._calendar, self._factors)
+            risk = await _exists(connection, "portfolio_risk")
+            if await self._portfolio_records(connection, oracle, tables, risk=risk):
+                return self.result
+            if risk and self._portfolios is None:
+                await self._symbol_records(connection, oracle)
+        return self.result
+
+    async def _portfolio_records(
+        self, connection: Connection, oracle: Oracle, tables: Tables, *, risk: bool
+    ) -> bool:
+        """Compare some portfolios at a time; whether that was enough."""
+        ids = await _ids(connection, tables, self._portfolios)
+        families = ("snapshots", "positions", "risk") if risk else FAMILIES
+        for start in range(0, len(ids), CHUNK):
+            some = ids[start : start + CHUNK]
+            found = {
+                family: await READERS[family](connection, some) for family in families
+            }
+            expected: dict[str, Records] = {family: {} for family in families}
+            for owner in some:
+                for session, made in oracle.families(owner, risk=risk):
+                    for family, record in made.items():
+                        where = (owner, self._calendar.iso(session))
+                        expected[family][where] = record
+                await asyncio.sleep(0)
+            for family in families:
+                _compare(self.result, family, expected[family], found[family])
+            self._say("portfolios", start + len(some), len(ids))
+            if self._hasty and self.result.differ:
+                return True
+        return False
+
+    async def _symbol_records(self, connection: Connection, oracle: Oracle) -> None:
+        """Compare the symbols' statistics, one symbol at a time."""
+        rows = await connection.fetch(
+            "SELECT DISTINCT symbol FROM analytics.symbol_statistics"
+        )
+        symbols = sorted({row["symbol"] for row in rows} | set(oracle.symbols()))
+        for done, symbol in enumerate(symbols):
+            found = await _statistics(connection, symbol)
+            made = oracle.symbol(symbol) if symbol in oracle.market.sessions else ()
+            expected = {
+                (symbol, self._calendar.iso(session)): record
+                for session, record in made
+            }
+            _compare(self.result, "symbols", expected, found)
+            self._say("symbols", done + 1, len(symbols))
             await asyncio.sleep(0)
-    return result
+            if self._hasty and self.result.differ:
+                return
+
+    async def _read_source(self, connection: Connection, schema: str) -> Tables:
+        """Rows of every source table; of prices, what intake has not held back."""
+        tables: dict[str, list[asyncpg.Record]] = {}
+        for number, (table, columns) in enumerate(SOURCE.items()):
+            shown = ", ".join(_column(name) for name in columns)
+            query = f"SELECT {shown} FROM {quote(schema)}.{quote(table)}"  # noqa: S608
+            bounds = []
+            if table == "market_data_cache":
+                query, bounds = f"{query} WHERE date <= $1", [self._newest_day()]
+            tables[table] = await connection.fetch(query, *bounds)
+            self._say("tables", number + 1, len(SOURCE))
+        return tables
+
+    def _newest_day(self) -> date:
+        return date.fromordinal(self._today())
 
 
 def _compare(
@@ -165,23 +255,6 @@ def _compare(
     for owner, session in sorted(expected.keys() | found.keys()):
         where = (owner, session)
         result.record(family, *where, expected.get(where), found.get(where))
-
-
-async def _read_source(
-    connection: Connection, schema: str, calendar: Calendar, said: Progress
-) -> Tables:
-    """Rows of every source table; of prices, what intake has not held back."""
-    tables: dict[str, list[asyncpg.Record]] = {}
-    for number, (table, columns) in enumerate(SOURCE.items()):
-        shown = ", ".join(_column(name) for name in columns)
-        query = f"SELECT {shown} FROM {quote(schema)}.{quote(table)}"  # noqa: S608
-        if table == "market_data_cache":
-            last = newest_day(calendar, datetime.now(UTC))
-            tables[table] = await connection.fetch(f"{query} WHERE date <= $1", last)
-        else:
-            tables[table] = await connection.fetch(query)
-        said("tables", number + 1, len(SOURCE))
-    return tables
 
 
 def _column(name: str) -> str:
@@ -197,11 +270,6 @@ def _column(name: str) -> str:
     return name
 
 
-def newest_day(calendar: Calendar, now: datetime) -> date:
-    """Date of the exchange's current session: prices after it are held back."""
-    return now.astimezone(UTC).date() + timedelta(0)
-
-
 async def _ids(
     connection: Connection, tables: Tables, portfolios: Collection[int] | None
 ) -> list[int]:
@@ -214,21 +282,6 @@ async def _ids(
     )
     known = {row["id"] for row in tables["portfolios"]}
     return sorted(known | {row["portfolio_id"] for row in rows})
-
-
-async def _found(
-    connection: Connection, wanted: Sequence[int]
-) -> AsyncIterator[tuple[list[int], dict[str, Records]]]:
-    """Read published records, some portfolios at a time, ordered by their ids."""
-    remaining = iter(wanted)
-    while ids := list(islice(remaining, CHUNK)):
-        yield (
-            ids,
-            {
-                "snapshots": await _snapshots(connection, ids),
-                "positions": await _positions(connection, ids),
-            },
-        )
 
 
 async def _snapshots(connection: Connection, ids: list[int]) -> Records:
@@ -276,6 +329,43 @@ async def _positions(connection: Connection, ids: list[int]) -> Records:
         for name in names:
             record[name].append(_cell(name, row[name]))
     return found
+
+
+async def _risk(connection: Connection, ids: list[int]) -> Records:
+    rows = await connection.fetch(
+        "SELECT portfolio_id AS owner, session, content FROM analytics.portfolio_risk "
+        "WHERE portfolio_id = ANY($1)",
+        ids,
+    )
+    return _contents(rows)
+
+
+async def _statistics(connection: Connection, symbol: str) -> Records:
+    rows = await connection.fetch(
+        "SELECT symbol AS owner, session, content FROM analytics.symbol_statistics "
+        "WHERE symbol = $1",
+        symbol,
+    )
+    return _contents(rows)
+
+
+def _contents(rows: list[asyncpg.Record]) -> Records:
+    return {
+        (row["owner"], row["session"].isoformat()): json.loads(row["content"])
+        for row in rows
+    }
+
+
+async def _exists(connection: Connection, table: str) -> bool:
+    name = f"analytics.{table}"
+    return await connection.fetchval("SELECT to_regclass($1)", name) is not None
+
+
+READERS: Mapping[str, Callable[[Connection, list[int]], Awaitable[Records]]] = {
+    "snapshots": _snapshots,
+    "positions": _positions,
+    "risk": _risk,
+}
 
 
 def _cell(name: str, value: Any) -> Any:

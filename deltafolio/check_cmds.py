@@ -1,6 +1,7 @@
 """``deltafolio check``: whether every published number is what the rows say."""
 
 import asyncio
+import time
 from typing import Annotated
 
 import asyncpg  # type: ignore[import-untyped]
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from connectors.calendar import load_calendar
 from connectors.check import check_until
+from connectors.exchange import exchange_today, exchange_zone
 from connectors.settings import Settings
 
 DIFFERENT, FAILED = 1, 2
@@ -49,6 +51,7 @@ def check(
                     portfolios=wanted,
                     wait=wait,
                     progress=Shown(bar),
+                    today=exchange_today(exchange_zone(bounds.name), time.time),
                 )
             )
     except (OSError, ValueError, asyncpg.PostgresError) as error:

@@ -76,19 +76,17 @@ class Oracle:
             self.factors,
         )
 
-    def families(self, portfolio: int) -> Iterator[tuple[int, dict[str, Record]]]:
-        """Derive the records of a portfolio by session and family, with risk."""
+    def families(
+        self, portfolio: int, *, risk: bool = True
+    ) -> Iterator[tuple[int, dict[str, Record]]]:
+        """Derive the records of a portfolio by session and family."""
         returns: list[float | None] = []
         for outcome in self.outcomes(portfolio):
             returns.append(outcome.snapshot["daily_return"])
-            yield (
-                outcome.session,
-                {
-                    "snapshots": outcome.snapshot,
-                    "positions": outcome.positions,
-                    "risk": self.desk.outcome(outcome, returns),
-                },
-            )
+            made = {"snapshots": outcome.snapshot, "positions": outcome.positions}
+            if risk:
+                made["risk"] = self.desk.outcome(outcome, returns)
+            yield outcome.session, made
 
     def symbols(self) -> list[str]:
         """Symbols that have records, in code-point order."""

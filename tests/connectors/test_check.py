@@ -252,3 +252,11 @@ async def test_the_command_fails_in_words(postgres):
     assert empty.exit_code == 2
     assert 'relation "public.portfolios" does not exist' in empty.output
     assert (await run("--portfolios", "1,x")).exit_code == 2
+
+
+async def test_a_price_of_tomorrow_is_not_read(database, postgres):
+    await insert(database, "market_data_cache", price("A", D[6], 1))
+    dsn, today = postgres.dsn.get_secret_value(), D[5].toordinal()
+    before = await check_until(dsn, "public", CALENDAR, today=lambda: today)
+    after = await check_until(dsn, "public", CALENDAR, today=lambda: today + 2)
+    assert (before.differ, after.differ > 0) == (0, True)
