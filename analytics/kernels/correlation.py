@@ -145,7 +145,7 @@ def matrices(
         repaired[changed], failed[lost] = True, True
         pair_reason = np.where(failed, np.uint8(Reason.NOT_CONVERGED), pair_reason)
         null = null | failed
-    known = np.where(null, 0.0, rho)
+    known = np.where(null, 0.0, rho) if null.any() else rho
     said = _said(known, null, pair_reason, _weights(holdings, names))
     return Matrices(
         names=names,
@@ -217,7 +217,9 @@ def _said(rho: Floats, null: Bools, reason: Codes, weights: Floats) -> dict[str,
     why = _first_reason(reason)
     risk = window_sums(weights * weights, k)[0] + 2.0 * cross
     none_left = np.where(number == 0, why, np.uint8(0))
-    weighed = window_sums(np.where(null, 0.0, products), len(rho))[0]
+    if null.any():
+        products = np.where(null, 0.0, products)
+    weighed = window_sums(products, len(rho))[0]
     effective_reason = np.where(
         (why == 0) & (risk <= NO_RISK), np.uint8(Reason.COLLINEAR), why
     )

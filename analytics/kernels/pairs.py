@@ -59,6 +59,11 @@ class Symbols:
         self.sums = window_sums(values, length)
         self.raw = window_sums(values * values, length)
         self.centred = self.raw - self.sums * self.sums / length
+        self.root = np.sqrt(self.centred)
+        # No variance is a centred sum far below the raw one, too.
+        sound = self.centred >= self.raw * ILL_CENTRED
+        usable = sound & (self.centred > 0) & np.isfinite(self.centred)
+        self.sound: Bools = self.complete & np.logical_and.reduce(usable, axis=0)
 
 
 def correlations(block: Block, left: Indices, right: Indices, window: Window) -> Pairs:
@@ -83,31 +88,45 @@ def correlations(block: Block, left: Indices, right: Indices, window: Window) ->
     shape = (block.sessions, len(left))
     found = Pairs(np.empty(shape), np.empty(shape, np.int32), np.empty(shape, np.uint8))
     width = max(CELLS_AT_ONCE // len(symbols.block.values), 16)
-    whole = symbols.complete[left] & symbols.complete[right]
-    for chosen, complete in ((whole, True), (~whole, False)):
+    sound = symbols.sound[left] & symbols.sound[right]
+    for chosen, work in ((sound, _sound_tile), (~sound, _any_tile)):
         places = np.flatnonzero(chosen)
         for start in range(0, len(places), width):
             part = places[start : start + width]
-            tile = _tile(symbols, left[part], right[part], window, complete)
+            tile = work(symbols, left[part], right[part], window)
             found.rho[:, part], found.n[:, part] = tile.rho, tile.n
             found.reason[:, part] = tile.reason
     return found
 
 
-def _tile(
-    symbols: Symbols, left: Indices, right: Indices, window: Window, complete: bool
+def _sound_tile(
+    symbols: Symbols, left: Indices, right: Indices, window: Window
 ) -> Pairs:
-    """Results of some pairs, all without gaps or all on the general way."""
-    x = symbols.block.values[:, left]
-    y = symbols.block.values[:, right]
-    both: Bools | None = None
-    if not complete:
-        there = symbols.block.present
-        both = there[:, left] & there[:, right]
-    if both is None:
-        moments = _complete(symbols, x, y, left, right)
-    else:
-        moments = _common(x, y, both.astype(float), symbols.length)
+    """Correlate pairs that lack no row, of symbols whose sums are as they should be.
+
+    Only the product is the pair's own; the bits are those of ``_any_tile``.
+    """
+    length, values = symbols.length, symbols.block.values
+    product = values.take(left, axis=1)
+    product *= values.take(right, axis=1)
+    rho = symbols.sums.take(left, axis=1)
+    rho *= symbols.sums.take(right, axis=1)
+    rho /= length
+    np.subtract(window_sums(product, length), rho, out=rho)
+    rho /= symbols.root.take(left, axis=1) * symbols.root.take(right, axis=1)
+    np.clip(rho, -1.0, 1.0, out=rho)
+    reason = np.zeros(rho.shape, np.uint8)
+    n = np.full(rho.shape, length, np.int32)
+    reason = finite(reason, rho)
+    return Pairs(nulled(rho, reason), n, reason)
+
+
+def _any_tile(symbols: Symbols, left: Indices, right: Indices, window: Window) -> Pairs:
+    """Correlate pairs over the rows that both have."""
+    x, y = symbols.block.values[:, left], symbols.block.values[:, right]
+    there = symbols.block.present
+    both = there[:, left] & there[:, right]
+    moments = _common(x, y, both.astype(float), symbols.length)
     ill = (moments.sxx < moments.xx * ILL_CENTRED) | (
         moments.syy < moments.yy * ILL_CENTRED
     )
@@ -115,22 +134,6 @@ def _tile(
     if len(cells[0]):
         _centre_first(moments, x, y, both, symbols.length, cells)
     return _finished(moments, window)
-
-
-def _complete(
-    symbols: Symbols, x: Floats, y: Floats, left: Indices, right: Indices
-) -> Moments:
-    """Add up pairs that lack no row: only the product is the pair's own."""
-    length = symbols.length
-    cross = symbols.sums[:, left] * symbols.sums[:, right] / length
-    return Moments(
-        n=np.full(cross.shape, float(length)),
-        xx=symbols.raw[:, left],
-        yy=symbols.raw[:, right],
-        sxx=symbols.centred[:, left],
-        sxy=window_sums(x * y, length) - cross,
-        syy=symbols.centred[:, right],
-    )
 
 
 def _common(x: Floats, y: Floats, both: Floats, length: int) -> Moments:
@@ -154,12 +157,12 @@ def _centre_first(
     moments: Moments,
     x: Floats,
     y: Floats,
-    both: Bools | None,
+    both: Bools,
     length: int,
     cells: Cells,
 ) -> None:
     """Form the centred sums of some cells from centred returns, in place."""
-    there = 1.0 if both is None else gathered(both, length, cells).astype(float)
+    there = gathered(both, length, cells)
     n = moments.n[cells]
     offsets = []
     for series in (x, y):
@@ -174,7 +177,7 @@ def _centre_first(
 
 def _finished(moments: Moments, window: Window) -> Pairs:
     """Divide, and say what is null."""
-    size = np.sqrt(moments.sxx * moments.syy)
+    size = np.sqrt(moments.sxx) * np.sqrt(moments.syy)
     rho = np.clip(moments.sxy / size, -1.0, 1.0)
     flat = (moments.sxx <= moments.xx * NO_VARIANCE) | (
         moments.syy <= moments.yy * NO_VARIANCE

@@ -17,6 +17,7 @@ TROUBLED = (
     "CALM",  # its drift outweighs its spread
     "PRINT",  # one price was a million times too high
     "DOUBLE",  # twice the market
+    "MENDED",  # its only gap leaves the 90 sessions before the end
 )
 SYMBOLS = (*FACTORS.symbols, *ORDINARY, *TROUBLED)
 PLACES = {symbol: place for place, symbol in enumerate(SYMBOLS)}
@@ -44,6 +45,7 @@ def matrix(seed: int = 7, sessions: int = SESSIONS) -> Floats:
     of("PRINT")[sessions - 60] = 1e6 - 1
     of("PRINT")[sessions - 59] = 1e-6 - 1
     of("DOUBLE")[:] = 2 * market[:, 0]
+    of("MENDED")[sessions - 93] = np.nan
     return r
 
 

@@ -5,6 +5,7 @@ ways to add up a window that look right and are not, and each law's test shows t
 it catches them.
 """
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -304,3 +305,28 @@ def test_any_rectangle_has_the_bits_of_its_cells(data: st.DataObject) -> None:
         if values.dtype == np.float64:
             assert not np.isinf(values).any()
             assert not (np.signbit(values) & (values == 0)).any(), name
+
+
+def test_elementwise_operations_have_one_result_on_any_shape() -> None:
+    """What all else rests on: Python's floats are the reference, element by element."""
+    rng = np.random.default_rng(11)
+    size = 1031
+    a = rng.normal(size=size) * 10.0 ** rng.integers(-300, 300, size)
+    b = rng.normal(size=size) * 10.0 ** rng.integers(-8, 8, size)
+    pairs_ = list(zip(a.tolist(), b.tolist(), strict=True))
+    with np.errstate(all="ignore"):
+        expected = {
+            np.add: [x + y for x, y in pairs_],
+            np.subtract: [x - y for x, y in pairs_],
+            np.multiply: [x * y for x, y in pairs_],
+            np.divide: [x / y for x, y in pairs_],
+        }
+        for operation, values in expected.items():
+            for offset in range(9):  # alignment, and where vectors end
+                for step in (1, 2, 3):
+                    cut_ = slice(offset, size - offset, step)
+                    found = operation(a[cut_], b[cut_])
+                    assert bits(found) == bits(np.array(values)[cut_])
+        roots = np.array([math.sqrt(abs(x)) for x, _ in pairs_])
+        for offset in range(9):
+            assert bits(np.sqrt(np.abs(a[offset:]))) == bits(roots[offset:])

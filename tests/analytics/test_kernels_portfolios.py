@@ -82,10 +82,11 @@ BOOKS = [
     plain(S3=40_000, YOUNG=30_000, DOUBLE=30_000, SPY=10_000, S5=500),
     {"S1": (0, 40_000), "S4": (60_000, 60_000)},
     plain(S2=100_000),
+    plain(MENDED=30_000, S0=40_000, S5=-30_000),
     plain(NEW=20_000, FLAT=30_000, S0=1_000_000),
     plain(GAPPY=50_000, STOPPED=50_000),
 ]
-NAV = [100_000, 120_000, 90_000, 80_000, 1_000_000, 100_000]
+NAV = [100_000, 120_000, 90_000, 80_000, 110_000, 1_000_000, 100_000]
 
 
 def risk(
@@ -98,7 +99,7 @@ def risk(
     return list(portfolio_risk(panel, held, rows, factors))
 
 
-HELD = [holdings(int(t), BOOKS, NAV, uncovered=(0, 30_000, 0, 0, 0, 0)) for t in LAST]
+HELD = [holdings(int(t), BOOKS, NAV, uncovered=(0, 30_000)) for t in LAST]
 FOUND = risk(HELD)
 
 
@@ -417,7 +418,7 @@ def test_the_order_of_columns_changes_no_bit() -> None:
     places = {SYMBOLS[c]: i for i, c in enumerate(order.tolist())}
     panel = panel_of(R[:, order])
     statistics = {k: v[:, order] for k, v in STATISTICS.items()}
-    uncovered = (0, 30_000, 0, 0, 0, 0)
+    uncovered = (0, 30_000)
     held = holdings(int(LAST[-1]), BOOKS, NAV, uncovered=uncovered, places=places)
     mixed = risk([held], statistics, panel)[0]
     for p in range(len(BOOKS)):
@@ -494,7 +495,7 @@ def test_nav_of_zero_leaves_what_is_not_divided_by_it() -> None:
 
 
 def test_overflow_goes_before_everything() -> None:
-    held = replace(HELD[-1], overflow=np.array([True] + [False] * 5))
+    held = replace(HELD[-1], overflow=np.array([True] + [False] * (len(BOOKS) - 1)))
     found = risk([held])[0]
     for name, values in found.values.items():
         if name.endswith("reason"):
