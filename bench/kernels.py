@@ -33,7 +33,6 @@ from analytics.kernels.risk import portfolio_risk
 from analytics.kernels.symbols import (
     CELLS_AT_ONCE,
     Regressors,
-    ridge_rule,
     symbol_fields,
     symbol_statistics,
 )
@@ -117,9 +116,6 @@ class Bench:
         """Each family by itself."""
         start, stop = int(self.last[0]), int(self.last[-1]) + 1
         regressors = Regressors(self.panel, start, stop, FACTORS, self.places)
-        styles = [regressors.one(style.symbol) for style in FACTORS.styles]
-        beside = np.concatenate([style.values for style in styles], axis=1)
-        z = Block(beside, np.ones(beside.shape, bool), self.sessions)
         single = ols.Rule(FACTORS.beta, FACTORS.history, FACTORS.beta_cap)
         double = ols.Rule(FACTORS.spread, FACTORS.spread.minimum, FACTORS.beta_cap)
         shortest = FACTORS.volatility[0]
@@ -137,14 +133,13 @@ class Bench:
                 percentile(values, FACTORS.percentile)
 
         def ridges() -> None:
-            prepared = ridge.Styles(z, ridge_rule(FACTORS))
             for tile in self.tiles():
-                ridge.ridge(ols.Target(tile), prepared)
+                ridge.ridge(ols.Target(tile), regressors.styles)
 
         betas = [regressors.market, regressors.interest_rate]
         yield "2 betas", quiet(lambda: regressions(betas, single))
         yield "4 spreads", quiet(lambda: regressions(regressors.spreads, double))
-        yield f"ridge of {len(styles)}", quiet(ridges)
+        yield f"ridge of {len(FACTORS.styles)}", quiet(ridges)
         yield (
             "volatility 21, 63, 252",
             quiet(

@@ -2,105 +2,50 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.factors import Factors
 from analytics.kernels import correlation
-from analytics.kernels.aggregate import Holdings
-from analytics.kernels.correlation import Matrices, nothing
-from analytics.kernels.nearest import nearest_correlations
+from analytics.kernels.correlation import nothing
 from analytics.kernels.reasons import Reason
 from analytics.kernels.risk import (
-    Risk,
     factor_keys,
     portfolio_fields,
     portfolio_risk,
     return_volatility,
 )
 from analytics.kernels.symbols import Statistics, symbol_statistics
-from analytics.kernels.windows import Block, Floats, Panel
+from analytics.kernels.windows import Block, Floats
+from tests.analytics.kernels_books import (
+    BOOKS,
+    EVERY,
+    FOUND,
+    HELD,
+    LAST,
+    NAV,
+    PANEL,
+    STATISTICS,
+    UNIT,
+    Book,
+    R,
+    holdings,
+    of_portfolio,
+    plain,
+    risk,
+    same_bits,
+)
 from tests.analytics.kernels_world import (
     FACTORS,
     PLACES,
-    SESSIONS,
     SYMBOLS,
     bits,
-    matrix,
     panel_of,
 )
 from tests.analytics.test_kernels_bits import PLANTED, plant
 from tests.analytics.test_kernels_symbols import close, har_by_hand
-
-R = matrix()
-PANEL = panel_of(R)
-LAST = np.arange(SESSIONS - 6, SESSIONS)
-EVERY = np.arange(len(SYMBOLS))
-STATISTICS = symbol_statistics(PANEL, LAST, EVERY, FACTORS, PLACES)
-UNIT = 10_000
-Book = dict[str, tuple[int, int]]
-"""Net and Σ|MV| by symbol, in units of money; in any order."""
-
-
-def holdings(
-    session: int,
-    books: list[Book],
-    nav: list[int],
-    *,
-    uncovered: tuple[int, ...] = (),
-    held: list[bool] | None = None,
-    places: dict[str, int] = PLACES,
-) -> Holdings:
-    """Holdings of some books; ``uncovered`` is gross of lots that do not take part."""
-    entries = [(p, s, book[s]) for p, book in enumerate(books) for s in sorted(book)]
-    counts = [len(book) for book in books]
-    gross = [sum(size for _, size in book.values()) for book in books]
-    other = [*uncovered, *[0] * len(books)]
-    return Holdings(
-        session=session,
-        nav=np.array(nav) * UNIT,
-        gross=np.array([g + o for g, o in zip(gross, other, strict=False)]) * UNIT,
-        held=np.array(held if held is not None else [c > 0 for c in counts], bool),
-        overflow=np.zeros(len(books), bool),
-        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        columns=np.array([places[s] for _, s, _ in entries], np.intp),
-        net=np.array([net for *_, (net, _) in entries], np.int64) * UNIT,
-        size=np.array([size for *_, (_, size) in entries], np.int64) * UNIT,
-    )
-
-
-def plain(**net: int) -> Book:
-    return {symbol: (value, abs(value)) for symbol, value in net.items()}
-
-
-BOOKS = [
-    plain(S0=50_000, S1=30_000, S2=-20_000, GAPPY=15_000),
-    plain(S3=40_000, YOUNG=30_000, DOUBLE=30_000, SPY=10_000, S5=500),
-    {"S1": (0, 40_000), "S4": (60_000, 60_000)},
-    plain(S2=100_000),
-    plain(MENDED=30_000, S0=40_000, S5=-30_000),
-    plain(NEW=20_000, FLAT=30_000, S0=1_000_000),
-    plain(GAPPY=50_000, STOPPED=50_000),
-]
-NAV = [100_000, 120_000, 90_000, 80_000, 110_000, 1_000_000, 100_000]
-
-
-def risk(
-    held: list[Holdings],
-    statistics: Statistics = STATISTICS,
-    panel: Panel = PANEL,
-    factors: Factors = FACTORS,
-) -> list[Risk]:
-    rows = {k: v[len(v) - len(held) :] for k, v in statistics.items()}
-    return list(portfolio_risk(panel, held, rows, factors))
-
-
-HELD = [holdings(int(t), BOOKS, NAV, uncovered=(0, 30_000)) for t in LAST]
-FOUND = risk(HELD)
 
 
 @pytest.mark.parametrize("key", factor_keys(FACTORS))
@@ -188,201 +133,7 @@ def test_volatility_coverage_is_of_the_netted_names() -> None:
     assert values["volatility.coverage"][1] == 110_500 / 140_500
 
 
-def of_portfolio(found: Risk, p: int) -> tuple[Matrices, int] | None:
-    for block in found.correlations:
-        at = np.flatnonzero(block.names.portfolios == p)
-        if len(at):
-            return block, int(at[0])
-    return None
-
-
-def names_by_hand(book: Book, gross: float) -> list[str]:
-    return [
-        s
-        for s in sorted(book)
-        if abs(book[s][0]) >= 10_000 and abs(book[s][0]) * 100 >= gross
-    ]
-
-
-def correlations_by_hand(names: list[str], session: int) -> tuple[Floats, Floats]:
-    frame = pd.DataFrame(R[session - 89 : session + 1][:, [PLACES[s] for s in names]])
-    rho = frame.corr(min_periods=30).to_numpy()
-    there = frame.notna().astype(int)
-    return rho, (there.T @ there).to_numpy()
-
-
-def test_correlations_are_those_of_pandas() -> None:
-    for held, found in zip(HELD, FOUND, strict=True):
-        for p, book in enumerate(BOOKS):
-            names = names_by_hand(book, float(held.gross[p]) / UNIT)
-            got = of_portfolio(found, p)
-            assert got is not None
-            block, at = got
-            columns = held.columns[block.names.entries[:, at]]
-            assert [SYMBOLS[c] for c in columns] == names
-            check_matrix(block, at, names, book, held.session)
-
-
-def check_matrix(
-    block: Matrices, at: int, names: list[str], book: Book, session: int
-) -> None:
-    rho, n = correlations_by_hand(names, session)
-    weights = np.array([abs(book[s][0]) for s in names], float)
-    weights /= weights.sum()
-    pairs = list(combinations(range(len(names)), 2))
-    products = []
-    for place, (i, j) in enumerate(pairs):
-        assert block.n[place, at] == n[i, j]
-        value = block.rho[place, at]
-        if np.isnan(rho[i, j]):
-            assert block.pair_reason[place, at] != 0
-            continue
-        assert block.pair_reason[place, at] == 0
-        assert close(value, rho[i, j], 1e-12)
-        products.append((weights[i] * weights[j], rho[i, j]))
-    nulls = len(pairs) - len(products)
-    assert block.null_pairs[at] == nulls
-    assert not block.repaired[at]
-    if products:
-        w, values = np.array(products).T
-        assert close(block.mean[at], values.mean(), 1e-12)
-        assert close(block.weighted_mean[at], (w * values).sum() / w.sum(), 1e-12)
-    else:
-        assert block.mean_reason[at] != 0
-    if nulls:
-        assert block.effective_reason[at] != 0
-        assert np.isnan(block.effective[at])
-    else:
-        full = np.where(np.eye(len(names)) > 0, 1.0, rho)
-        assert close(block.effective[at], 1 / (weights @ full @ weights), 1e-12)
-    assert clusters(block, at) == clusters_by_hand(rho)
-
-
-def clusters(block: Matrices, at: int) -> set[frozenset[int]]:
-    labels = block.cluster[:, at]
-    groups = [
-        frozenset(np.flatnonzero(labels == c).tolist()) for c in set(labels) - {0}
-    ]
-    return set(groups)
-
-
-def clusters_by_hand(rho: Floats) -> set[frozenset[int]]:
-    left, found = set(range(len(rho))), set()
-    while left:
-        group, edge = set(), {left.pop()}
-        while edge:
-            i = edge.pop()
-            group.add(i)
-            edge |= {j for j in left if abs(rho[i, j]) >= 0.7}
-            left -= edge
-        if len(group) > 1:
-            found.add(frozenset(group))
-    return found
-
-
-def by_lapack(c: Floats) -> Floats:
-    """Higham's algorithm once more, with numpy's eigenvalues."""
-    y, correction = c, np.zeros_like(c)
-    for _ in range(10_000):
-        r = y - correction
-        values, vectors = np.linalg.eigh(r)
-        x = vectors @ np.diag(np.maximum(values, 0)) @ vectors.T
-        correction = x - r
-        new = x.copy()
-        np.fill_diagonal(new, 1)
-        if np.abs(new - x).max() < 1e-13 and np.abs(new - y).max() < 1e-13:
-            return new
-        y = new
-    raise AssertionError
-
-
-def impossible(n: int, seed: int) -> Floats:
-    rng = np.random.default_rng(seed)
-    while True:
-        c = np.tril(rng.uniform(-0.95, 0.95, (n, n)), -1)
-        c = c + c.T + np.eye(n)
-        if np.linalg.eigvalsh(c)[0] < -0.05:
-            return c
-
-
-@pytest.mark.parametrize("n", [3, 4, 7, 12])
-def test_the_nearest_correlation_matrix(n: int) -> None:
-    several = [impossible(n, seed) for seed in range(3)]
-    together, converged = nearest_correlations(np.stack(several, axis=2), 1e-12, 10_000)
-    assert converged.all()
-    for i, c in enumerate(several):
-        np.testing.assert_allclose(together[:, :, i], by_lapack(c), atol=1e-8)
-        alone, _ = nearest_correlations(c[:, :, None], 1e-12, 10_000)
-        assert bits(alone[:, :, 0]) == bits(together[:, :, i])
-
-
-def test_a_repair_that_does_not_converge_is_said() -> None:
-    c = impossible(5, 1)[:, :, None]
-    assert not nearest_correlations(c, 1e-12, 2)[1][0]
-
-
-def broken_world() -> tuple[Panel, Book]:
-    """A and B agree while C is away; C agrees with A, and opposes B, else."""
-    rng = np.random.default_rng(0)
-    r = matrix()
-    a, b, c = (PLACES[s] for s in ("S0", "S1", "S2"))
-    x, noise = rng.normal(0, 0.01, SESSIONS), rng.normal(0, 0.003, (3, SESSIONS))
-    third = np.arange(SESSIONS) % 3
-    r[:, a] = np.where(third == 2, np.nan, x + noise[0])
-    r[:, b] = np.where(third == 1, np.nan, np.where(third == 2, -x, x) + noise[1])
-    r[:, c] = np.where(third == 0, np.nan, x + noise[2])
-    return panel_of(r), plain(S0=30_000, S1=40_000, S2=50_000)
-
-
-def test_correlations_that_no_data_could_have_are_repaired() -> None:
-    panel, book = broken_world()
-    held = [holdings(SESSIONS - 1, [book], [100_000])]
-    statistics = symbol_statistics(panel, LAST[-1:], EVERY, FACTORS, PLACES)
-    factors = Factors()
-    got = of_portfolio(risk(held, statistics, panel, factors)[0], 0)
-    assert got is not None
-    block, at = got
-    assert block.n[:, at].tolist() == [30, 30, 30]
-    r = np.where(panel.present, panel.values, np.nan)[-90:]
-    frame = pd.DataFrame(r[:, [PLACES[s] for s in sorted(book)]])
-    before = frame.corr().to_numpy()
-    assert np.linalg.eigvalsh(before)[0] < -0.1
-    assert block.repaired[at]
-    near = by_lapack(before)[np.triu_indices(3, 1)]
-    np.testing.assert_allclose(block.rho[:, at], near, atol=1e-7)
-    few = Factors(nearest_rounds=1)
-    got = of_portfolio(risk(held, statistics, panel, few)[0], 0)
-    assert got is not None
-    assert (got[0].pair_reason == Reason.NOT_CONVERGED).all()
-    assert got[0].effective_reason[0] == Reason.NOT_CONVERGED
-    assert np.isnan(got[0].rho).all()
-
-
-def test_one_name_is_one_bet() -> None:
-    got = of_portfolio(FOUND[-1], 3)
-    assert got is not None
-    block, at = got
-    assert block.effective[at] == 1.0
-    assert block.mean_reason[at] == Reason.TOO_FEW
-
-
 # Laws
-
-
-def same_bits(one: Risk, other: Risk, p: int, q: int) -> None:
-    """Portfolio p of one result has the bits of portfolio q of another."""
-    for name in one.values:
-        assert bits(one.values[name][p]) == bits(other.values[name][q]), name
-    first, second = of_portfolio(one, p), of_portfolio(other, q)
-    assert (first is None) == (second is None)
-    if first is None or second is None:
-        return
-    for name in ("rho", "n", "pair_reason", "repaired", "mean", "weighted_mean"):
-        a = getattr(first[0], name)[..., first[1]]
-        assert bits(a) == bits(getattr(second[0], name)[..., second[1]]), name
-    for name in ("effective", "effective_reason", "null_pairs", "cluster"):
-        a = getattr(first[0], name)[..., first[1]]
-        assert bits(a) == bits(getattr(second[0], name)[..., second[1]]), name
 
 
 def test_a_portfolio_alone_is_as_among_many() -> None:

@@ -51,8 +51,9 @@ def window(series: Floats, session: int, length: int) -> Floats:
     return full[session + 1 : session + 1 + length]
 
 
-def cells() -> list[tuple[int, int]]:
-    return [(i, j) for i in range(len(ROWS)) for j in range(len(SYMBOLS))]
+def cells(every: int = 1) -> list[tuple[int, int]]:
+    rows = range(0, len(ROWS), every)
+    return [(i, j) for i in rows for j in range(len(SYMBOLS))]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def ridge_by_hand(y: Floats, z: Floats, penalty: float) -> tuple[Floats, float, 
 def test_a_ridge_is_that_of_scikit_learn() -> None:
     styles = [style.symbol for style in FACTORS.styles]
     z_all = R[:, [PLACES[s] for s in styles]]
-    for i, j in cells():
+    for i, j in cells(2):
         y = window(R[:, j], ROWS[i], 90)
         z = np.stack([window(column, ROWS[i], 90) for column in z_all.T], axis=1)
         rows = ~np.isnan(y) & ~np.isnan(z).any(axis=1)
@@ -278,7 +279,7 @@ def har_by_hand(r: Floats) -> tuple[float | None, int]:
 
 def test_har_is_a_regression_on_the_lagged_means() -> None:
     compared = 0
-    for i, j in cells():
+    for i, j in cells(4):
         value, n = har_by_hand(window(R[:, j], ROWS[i], 252))
         got, reason = FOUND["har.value"][i, j], FOUND["har.reason"][i, j]
         assert FOUND["har.n"][i, j] == n
@@ -286,7 +287,7 @@ def test_har_is_a_regression_on_the_lagged_means() -> None:
         if value is not None:
             compared += 1
             assert close(got, value, 1e-7 if SYMBOLS[j] != "PRINT" else 1e-2, 1e-7)
-    assert compared > 300
+    assert compared > 70
 
 
 def test_a_gap_is_not_bridged() -> None:
