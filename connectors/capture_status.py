@@ -8,11 +8,11 @@ import asyncpg  # type: ignore[import-untyped]
 import httpx
 
 from connectors.capture_watch import (
-    ConnectClient,
     History,
     failures,
     read_history,
 )
+from connectors.connect_client import ConnectClient
 from connectors.postgres import connect
 from connectors.settings import Settings
 

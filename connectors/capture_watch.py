@@ -19,12 +19,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]
 import httpx
 import msgspec
 
 from connectors.capture import connector_config
-from connectors.capture_source import source_faults
-from connectors.postgres import connect
+from connectors.connect_client import ConnectClient
+from connectors.doctor import Level, examine
+from connectors.postgres import Connection, connect
 from connectors.settings import Settings
 from connectors.topics import ensure_topics
 
@@ -37,6 +39,9 @@ HEALTHY_SECONDS = 60.0
 
 REGISTER_SECONDS = 90.0
 """How long a Connect that starts, or rebalances, may refuse a registration."""
+
+
+DROP_SECONDS = 15.0
 
 
 class CaptureError(Exception):
@@ -114,65 +119,7 @@ class Backoff:
         return due
 
 
-# --- Connect's REST interface -----------------------------------------------------
-
-
-class ConnectClient:
-    """The few calls of Connect's REST interface that capture needs.
-
-    Raises ``httpx.HTTPError`` when Connect cannot be reached or answers with an error.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.name = settings.connect.connector
-        self._client = httpx.AsyncClient(base_url=settings.connect.url, timeout=30.0)
-
-    async def __aenter__(self) -> ConnectClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
-
-    async def config(self) -> dict[str, str] | None:
-        """Read the registered configuration; None if there is none."""
-        found: dict[str, str] | None = await self._get("/config")
-        return found
-
-    async def status(self) -> dict[str, Any] | None:
-        """Read the state of connector and tasks; None if it is not registered."""
-        found: dict[str, Any] | None = await self._get("/status")
-        return found
-
-    async def put(self, config: dict[str, str]) -> None:
-        """Register a configuration, in place of another one if there is."""
-        await self._call("PUT", "/config", json=config)
-
-    async def restart_failed(self) -> None:
-        """Restart what has failed, and only that."""
-        await self._call("POST", "/restart?includeTasks=true&onlyFailed=true")
-
-    async def delete(self) -> None:
-        """Remove the connector; nothing if there is none."""
-        with contextlib.suppress(_NotFoundError):
-            await self._call("DELETE", "")
-
-    async def _get(self, path: str) -> Any:
-        try:
-            return (await self._call("GET", path)).json()
-        except _NotFoundError:
-            return None
-
-    async def _call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        url = f"/connectors/{self.name}{path}"
-        answer = await self._client.request(method, url, **more)
-        if answer.status_code == 404:
-            raise _NotFoundError
-        answer.raise_for_status()
-        return answer
-
-
-class _NotFoundError(Exception):
-    """No connector of this name."""
+# --- registration -------------------------------------------------------------------
 
 
 async def register(settings: Settings, client: ConnectClient) -> bool:
@@ -232,15 +179,32 @@ async def remove(settings: Settings) -> None:
         await client.delete()
     connection = await connect(settings.postgres.dsn.get_secret_value(), "capture")
     try:
-        for statement in (
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
-            "WHERE slot_name = $1 AND active_pid IS NOT NULL",
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-            "WHERE slot_name = $1",
-        ):
-            await connection.execute(statement, settings.postgres.slot)
+        await _drop_slot(connection, settings.postgres.slot)
     finally:
         await connection.close()
+
+
+async def _drop_slot(connection: Connection, slot: str) -> None:
+    """Drop a slot; who still reads it (the connector ends slowly) is ended."""
+    end = time.monotonic() + DROP_SECONDS
+    while True:
+        await connection.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+            "WHERE slot_name = $1 AND active_pid IS NOT NULL",
+            slot,
+        )
+        try:
+            await connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) "
+                "FROM pg_replication_slots WHERE slot_name = $1",
+                slot,
+            )
+        except asyncpg.ObjectInUseError:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 # --- watching ---------------------------------------------------------------------
@@ -328,22 +292,24 @@ def cause_of(trace: str) -> str:
 
 
 async def check_source(settings: Settings) -> None:
-    """Check that what is to be captured can be.
+    """Check that what is to be captured can be: what the doctor calls an error is one.
+
+    Without REPLICA IDENTITY FULL, for one, a deleted lot would be keyed as one of
+    portfolio 0.
 
     Raises
     ------
     CaptureError
         With a line for each fault, and the SQL that mends it.
-    OSError, asyncpg.PostgresError
-        If PostgreSQL cannot be reached.
     """
-    connection = await connect(settings.postgres.dsn.get_secret_value(), "capture")
-    try:
-        faults = await source_faults(connection, settings.postgres)
-    finally:
-        await connection.close()
+    report = await examine(settings.postgres)
+    faults = [
+        f"{found.subject}: {found.message}" + (f"\n  {found.sql}" if found.sql else "")
+        for found in report.findings
+        if found.level is Level.ERROR
+    ]
     if faults:
-        raise CaptureError("\n".join(faults))
+        raise CaptureError("\n".join([*faults, "`deltafolio doctor` says more"]))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
