@@ -184,7 +184,7 @@ class Portfolios:
             return dict.fromkeys(lanes, 0)
         if self._engine.market_offset() > seal.m:
             # The engine folded these before it had the partition's portfolios.
-            self._engine.touch_all(partition)
+            self._engine.touch_all(partition, since=seal.m)
         return {family: seal.results.get(family, 0) for family in lanes}
 
     async def _ends(self, partition: int) -> dict[TopicPartition, int]:
