@@ -67,6 +67,9 @@ def _border() -> Iterator[None]:
     """Turn foreign errors into the sink's."""
     try:
         yield
+    except asyncpg.ClientConfigurationError as error:
+        message = f"the connection string is not one: {error}"
+        raise SinkSetupError(message) from error
     except _UNAVAILABLE as error:
         message = f"PostgreSQL is out of reach: {error or type(error).__name__}"
         raise SinkUnavailableError(message) from error

@@ -322,6 +322,11 @@ async def test_a_missing_schema_is_said(postgres):
         await sink_of(postgres).open()
 
 
+async def test_a_string_that_is_no_address_is_not_tried_again():
+    with pytest.raises(SinkSetupError, match="connection string"):
+        await PostgresSink("nonsense", SNAPSHOTS, "t").open()
+
+
 async def test_a_login_that_is_only_a_member_of_the_role_is_enough(results, reader):
     user = results.capture_user.replace("capture", "writer")
     await reader.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'w' IN ROLE {SINK_ROLE}")
