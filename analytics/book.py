@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analytics.lots import Holding, Step
 from analytics.market import Market
-from analytics.money import SMALL
+from analytics.money import SMALL, Indices
 from analytics.state import Compiled
 
 Column = NDArray[Any]
@@ -122,6 +122,10 @@ class Book:
         self.compiled.pop(slot, None)
         self.slots.write(slot, [(NOBODY, -1, NO_FIRST, 0, *[0] * 8)])
         self._free.append(slot)
+
+    def slots_of(self, partition: int) -> Indices:
+        """Slots of a partition."""
+        return np.flatnonzero(self.slots["partition"][: self.slots.used] == partition)
 
     def settles(self, slot: int, first: int) -> bool:
         """Whether a lot of a portfolio settles in ``first`` or later, by now."""

@@ -6,13 +6,13 @@ import numpy as np
 
 from analytics import exact, snapshots
 from analytics.book import Book
+from analytics.causes import Causes
 from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.positions import PositionWriter
 from analytics.records import FINAL, INTRADAY, digest, encode
 from analytics.results import SNAPSHOTS, Result, Revision
 from analytics.said import DOUBTED, NOTHING, SAID, UNKNOWN, Said, previous
-from analytics.touch import Causes
 from analytics.valuation import value
 
 CHUNK = 2048
@@ -55,7 +55,7 @@ class Deriver:
         story: Story,
         causes: Causes,
     ) -> list[Result]:
-        newest = -1 if self._market.newest is None else self._market.newest
+        newest = self._market.last_session
         there = (self._book.slots["first"][slot] <= session) & (session <= newest)
         contents: list[bytes | None] = [None] * len(slot)
         nav, pnl = np.full(len(slot), UNKNOWN), np.full(len(slot), UNKNOWN)

@@ -17,6 +17,7 @@ from analytics.book import Book
 from analytics.calendar import Calendar
 from analytics.deriving import Deriver
 from analytics.market import Market
+from analytics.money import Indices, Ints
 from analytics.partitions import Partition
 from analytics.results import DERIVATION_VERSION, FAMILIES, Result, Revision
 from analytics.rows import Change
@@ -24,6 +25,7 @@ from analytics.said import DOUBTED, SAID, Said
 from analytics.said import NOTHING as UNSAID
 from analytics.spreading import Spreader
 from analytics.state import Account
+from analytics.validate import validate
 
 
 class Engine:
@@ -150,6 +152,12 @@ class Engine:
         self._spreader.clean()
         return found
 
+    def contents(
+        self, family: str, slot: Indices, session: Ints
+    ) -> tuple[list[bytes], Ints, Ints]:
+        """Contents of cells that exist as they are now, with NAV and P&L."""
+        return self._deriver.contents(family, slot, session, self._revisions())
+
     def _revisions(self) -> dict[int, tuple[Revision, int]]:
         """Revision and as-of time of each partition."""
         found = {}
@@ -213,7 +221,11 @@ class Engine:
     ) -> None:
         account = self._account(partition, portfolio)
         self.said.note(partition, family, session, account.slot, values)
-        self._spreader.touch_cell(family, session, account.slot)
+        self._spreader.touched.add_one(family, session, account.slot)
+
+    def validate(self) -> None:
+        """Check every invariant of the state, slowly: for tests."""
+        validate(self)
 
     # --- checkpoint ------------------------------------------------------------
 
@@ -254,8 +266,18 @@ class Engine:
     def dump_said(self, partition: int, only_dirty: bool = True) -> dict[int, bytes]:
         """Dump what was last said and what is still to be looked at, by session."""
         self._spreader.spread()
-        home = self.partitions[partition]
-        return self._spreader.dump_said(home, only_dirty)
+        home, part = self.partitions[partition], self.market.partial_from()
+        waiting = self._spreader.touched.waiting(self.book.slots_of(partition))
+        return {
+            session: checkpoint.encode_said(
+                session < self._spreader.finals(home),
+                part is not None and session >= part,
+                self.said.dump(session, self.book, partition, waiting.get(session, {})),
+            )
+            for session in self.said.wanted(
+                partition, self.book, waiting, only_dirty=only_dirty
+            )
+        }
 
     def load_said(self, partition: int, session: int, blob: bytes) -> None:
         """Inverse of ``dump_said``."""
@@ -267,7 +289,7 @@ class Engine:
             self.said.load(family, session, cells, slots)
             for ident in cells.pending:
                 slot = self._account(partition, ident).slot
-                self._spreader.touch_cell(family, session, slot)
+                self._spreader.touched.add_one(family, session, slot)
         self.partitions[partition].loaded_as[session] = (part.final, part.partial)
 
     def dump_market(self, only_dirty: bool = True) -> dict[int | str, bytes]:

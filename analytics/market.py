@@ -274,6 +274,11 @@ class Market:
         self.newest = self._carry.newest
 
     @property
+    def last_session(self) -> int:
+        """T, or -1 without a price."""
+        return -1 if self.newest is None else self.newest
+
+    @property
     def top(self) -> int:
         """Newest session that ever had a price; -1 for none."""
         return self._carry.top

@@ -3,13 +3,14 @@
 A cell costs 27 bytes, of snapshots 43.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from analytics.book import Book
 from analytics.frame import Frame
 from analytics.money import Bools, Indices, Ints
 from analytics.results import FAMILIES, SNAPSHOTS, Previous, Revision
@@ -130,24 +131,39 @@ class Said:
             found += (rows[:1] + frame.base).tolist()
         return min(found, default=None)
 
-    def dump(
+    def wanted(
         self,
-        family: str,
-        session: int,
-        slots: Indices,
-        portfolios: Ints,
-        pending: list[int],
-    ) -> Part:
-        """Cells of a session; ``portfolios`` are the ids of the slots."""
-        frame = self.frames[family]
-        slots, portfolios = slots[slots < frame.columns], portfolios[: len(slots)]
-        row = frame.row(session)
-        there = np.flatnonzero(frame["state"][row, slots])
-        return Part(
-            portfolios[there].astype("<i8").tobytes(),
-            {name: frame[name][row, slots[there]].tobytes() for name in frame.fields},
-            pending,
-        )
+        partition: int,
+        book: Book,
+        waiting: Iterable[int],
+        *,
+        only_dirty: bool,
+    ) -> list[int]:
+        """Sessions of a partition to dump: those that changed, or all."""
+        sessions = self.dirty.pop(partition, set()) | set(waiting)
+        if not only_dirty:
+            sessions |= self.spoken(book.slots_of(partition))
+        return sorted(sessions)
+
+    def dump(
+        self, session: int, book: Book, partition: int, waiting: dict[str, Indices]
+    ) -> dict[str, Part]:
+        """Cells of a session by family; ``waiting`` are slots still touched."""
+        portfolio = book.slots["portfolio"]
+        slots = book.slots_of(partition)
+        found = {}
+        for family, frame in self.frames.items():
+            row, mine = frame.row(session), slots[slots < frame.columns]
+            there = (
+                mine[frame["state"][row, mine] != NOTHING] if frame.rows else mine[:0]
+            )
+            touched = portfolio[waiting.get(family, mine[:0])].tolist()
+            fields = {
+                n: frame[n][row, there].tobytes() for n in frame.fields if frame.rows
+            }
+            ids = portfolio[there].astype("<i8").tobytes()
+            found[family] = Part(ids, fields, touched)
+        return found
 
     def load(self, family: str, session: int, part: Part, slots: list[int]) -> None:
         """Inverse of ``dump``; ``slots`` are those of the part's portfolios."""
@@ -172,6 +188,3 @@ def previous(fields: dict[str, list[Any]], place: int) -> Previous | None:
         None if nav == UNKNOWN else nav,
         None if pnl == UNKNOWN else pnl,
     )
-
-
-encoder = msgspec.msgpack.Encoder()

@@ -9,18 +9,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from analytics import checkpoint
 from analytics.accounts import compile_account, differences
 from analytics.book import NO_FIRST, Book
+from analytics.causes import Causes
 from analytics.changed import Touches
+from analytics.effects import holders, spread
 from analytics.history import History
 from analytics.market import Market
-from analytics.money import Indices, Ints
+from analytics.money import Bools, Indices, Ints
 from analytics.partitions import Partition
-from analytics.results import FAMILIES
 from analytics.said import Said
 from analytics.state import NOTHING, Account, Trace, lots_of
-from analytics.touch import NO_CAUSE, NO_TIME, Causes, Pending, holders, spread
+from analytics.touch import NO_CAUSE, NO_TIME, Onwards, Touched
 from analytics.watch import Hits, Watch
 
 
@@ -38,13 +38,13 @@ class Spreader:
         self._book = book
         self._said = said
         self._partitions = partitions
-        self._pending = {family: Pending() for family in FAMILIES}
         self._changed: dict[int, Account] = {}
         self._whole: dict[int, Account] = {}
         self._loaded: dict[int, Account] = {}
         self._watch = Watch()
         self._newest = -1
         self._partial: int | None = None
+        self.touched = Touched(book)
         self.causes = Causes(market)
         self.history = History()
 
@@ -66,22 +66,16 @@ class Spreader:
         """Look at all sessions of an account."""
         self._whole[account.slot] = account
 
-    def touch_cell(self, family: str, session: int, slot: int) -> None:
-        """Look at one cell."""
-        width = self._book.slots.used
-        self._pending[family].add(session, np.array([slot]), NO_TIME, NO_CAUSE, width)
-
     def forget(self, account: Account) -> None:
         """Forget an account that goes to another worker."""
         for noted in (self._changed, self._whole, self._loaded):
             noted.pop(account.slot, None)
         self._watch.drop(account.slot)
-        for pending in self._pending.values():
-            pending.forget(account.slot)
+        self.touched.forget(account.slot)
 
     def market_loaded(self) -> None:
         """Take the market as it is: its changes have been spread before."""
-        self._newest = self._top()
+        self._newest = self._market.last_session
         self._partial = self._market.partial_from()
 
     def waiting(self) -> bool:
@@ -89,10 +83,12 @@ class Spreader:
         noted = self._changed or self._whole or self._market.touched()
         if noted or self._partial != self._market.partial_from():
             return True
-        if any(self._finals(home) != home.finals for home in self._partitions.values()):
+        homes = self._partitions.values()
+        if any(home.since is not None or home.loaded_as for home in homes):
             return True
-        closed = self._closed()
-        return any(pending.ready(closed) for pending in self._pending.values())
+        if any(self.finals(home) != home.finals for home in homes):
+            return True
+        return self.touched.ready(self._closed())
 
     # --- spreading -------------------------------------------------------------
 
@@ -104,7 +100,7 @@ class Spreader:
         touches = market.take_touches()
         market.refresh()
         base = NO_CAUSE if touches is None else self.causes.add_prices(touches)
-        newest, self._newest = self._newest, self._top()
+        newest, self._newest = self._newest, market.last_session
         hits = self._watch.hits(market, touches, base, newest, self._newest)
         for home in self._partitions.values():
             self._catch_up(home)
@@ -118,41 +114,29 @@ class Spreader:
             self.history.add(market.offset, touches)
             effects = spread(market, touches, base)
             for cells in holders(self._book, effects, touches):
-                self._add(*cells)
+                self.touched.add(*cells)
 
     def take(self, family: str, limit: int | None) -> tuple[Indices, Ints, Ints]:
         """Take cells of a family: slot, session, reference of the cause."""
-        return self._pending[family].take(self._closed(), limit)
+        return self.touched.take(family, self._closed(), limit)
 
     def clean(self) -> None:
         """Forget causes when no cell needs them."""
-        if not any(self._pending.values()):
+        if not self.touched:
             self.causes.clear()
 
-    def _top(self) -> int:
-        return -1 if self._market.newest is None else self._market.newest
-
-    def _closed(self) -> np.ndarray | None:
+    def _closed(self) -> Bools | None:
         """Slots whose partition is within a transaction."""
-        if not any(home.open for home in self._partitions.values()):
+        inside = [home.id for home in self._partitions.values() if home.open]
+        if not inside:
             return None
         slots = self._book.slots
-        closed = np.zeros(slots.used, dtype=bool)
-        for home in self._partitions.values():
-            if home.open:
-                closed |= slots["partition"][: slots.used] == home.id
-        return closed
-
-    def _add(
-        self, session: int, slot: Indices, ts: Ints | int, ref: Ints | int
-    ) -> None:
-        for pending in self._pending.values():
-            pending.add(session, slot, ts, ref, self._book.slots.used)
+        return np.isin(slots["partition"][: slots.used], inside)
 
     # --- accounts --------------------------------------------------------------
 
     def _compile(self, account: Account, only: Iterable[int] | None) -> None:
-        market, top = self._market, self._top()
+        market, top = self._market, self._market.last_session
         account.compiled = compile_account(
             account, market.calendar, market.newest_close, top, only
         )
@@ -160,28 +144,28 @@ class Spreader:
         self._watch.put(account.slot, account.compiled)
 
     def _accounts(self, hits: Hits) -> None:
-        entries: list[tuple[int, int, int, int]] = []
+        entries: list[Onwards] = []
         for slot in self._changed.keys() | hits.keys():
             account = self._changed.get(slot) or self._find(slot)
             entries += self._account(account, hits)
-        for account in self._whole.values():
-            starts = [account.compiled.start, *self._said.sessions(account.slot)[:1]]
-            first = min((s for s in starts if s is not None), default=None)
-            if first is not None:
-                entries.append((first, account.slot, NO_TIME, NO_CAUSE))
-            for session in self._said.sessions(account.slot):
+        for slot, account in self._whole.items():
+            said = self._said.sessions(slot)
+            starts = [account.compiled.start, *said[:1]]
+            first = min((s for s in starts if s is not None), default=self._newest + 1)
+            entries.append((first, slot, NO_TIME, NO_CAUSE))
+            for session in said:
                 if session > self._newest:
-                    self._add(session, np.array([account.slot]), NO_TIME, NO_CAUSE)
+                    self.touched.add(session, np.array([slot]))
         self._changed.clear()
         self._whole.clear()
-        self._onwards(entries)
+        self.touched.onwards(entries, self._newest)
 
     def _find(self, slot: int) -> Account:
         slots = self._book.slots
         home = self._partitions[int(slots["partition"][slot])]
         return home.accounts[int(slots["portfolio"][slot])]
 
-    def _account(self, account: Account, hits: Hits) -> list[tuple[int, int, int, int]]:
+    def _account(self, account: Account, hits: Hits) -> list[Onwards]:
         """Compile an account; (session, slot, ts, ref) from which it differs."""
         hit = hits.get(account.slot)
         old, traces = account.compiled, list(account.traces.values())
@@ -205,153 +189,96 @@ class Spreader:
             refs[id(trace)] = self.causes.add(trace)
         return refs[id(trace)]
 
-    def _onwards(self, entries: list[tuple[int, int, int, int]]) -> None:
-        """Touch all sessions from those of the entries on, up to T."""
-        if not entries:
-            return
-        first, slot, ts, ref = np.array(entries, dtype=np.int64).T
-        for session in range(int(first.min()), self._newest + 1):
-            here = np.flatnonzero(first <= session)
-            self._add(session, slot[here].astype(np.intp), ts[here], ref[here])
-
     # --- everything ------------------------------------------------------------
-
-    def _slots(self, session: int, partition: int | None = None) -> Indices:
-        """Slots that have a result in a session."""
-        slots = self._book.slots
-        there = slots["first"][: slots.used] <= session
-        if partition is not None:
-            there &= slots["partition"][: slots.used] == partition
-        return np.flatnonzero(there)
-
-    def _first(self) -> int:
-        slots = self._book.slots
-        return int(slots["first"][: slots.used].min(initial=NO_FIRST))
 
     def _move_newest(self, old: int, touches: Touches | None, base: int) -> None:
         """Touch the sessions that have come (for every portfolio) or gone."""
         new = self._newest
-        for session in range(max(old + 1, self._first()), new + 1):
-            ts, ref = _newest_of(touches, session, base)
-            self._add(session, self._slots(session), ts, ref)
+        for session, slots in self.touched.everyone(old + 1, new):
+            self.touched.add(session, slots, *_newest_of(touches, session, base))
         said = self._said.first() if old > new else None
         if said is not None:
-            everyone = np.arange(self._book.slots.used)
+            slots = np.arange(self._book.slots.used)
             for session in range(max(new + 1, said), old + 1):
-                ts, ref = _newest_of(touches, session, base)
-                self._add(session, everyone, ts, ref)
+                self.touched.add(session, slots, *_newest_of(touches, session, base))
 
     def _move_partial(self) -> None:
         """Touch what a part of a market transaction, or its rest, concerns."""
         old, self._partial = self._partial, self._market.partial_from()
-        if old != self._partial:
-            since = min(s for s in (old, self._partial) if s is not None)
-            for session in range(max(since, self._first()), self._newest + 1):
-                self._add(session, self._slots(session), NO_TIME, NO_CAUSE)
-            late = [s for s in self._book.compiled if self._book.settles(s, since)]
-            firsts = self._book.slots["first"]
-            self._onwards([(firsts[s], s, NO_TIME, NO_CAUSE) for s in late])
+        if old == self._partial:
+            return
+        since = min(s for s in (old, self._partial) if s is not None)
+        for session, slots in self.touched.everyone(since, self._newest):
+            self.touched.add(session, slots)
+        firsts = self._book.slots["first"]
+        late = [slot for slot in self._book.compiled if self._book.settles(slot, since)]
+        entries = [(int(firsts[slot]), slot, NO_TIME, NO_CAUSE) for slot in late]
+        self.touched.onwards(entries, self._newest)
 
-    def _finals(self, home: Partition) -> int:
+    def finals(self, home: Partition) -> int:
         """How many sessions of the calendar have closed by the as-of time."""
         as_of = max(home.clock, self._market.clock)
         return bisect_right(self._market.calendar.closes, as_of)
 
     def _move_finals(self, home: Partition) -> None:
         """Touch the sessions whose close the as-of time has passed."""
-        count = self._finals(home)
-        first = max(home.finals, self._first())
-        turned: Iterable[int] = range(first, min(count, self._newest + 1))
-        if home.finals < 0:  # all its accounts are new, or were loaded
-            turned = [
-                session
-                for session, (final, _) in home.loaded_as.items()
-                if final != (session < count)
-            ]
+        count, before = self.finals(home), home.finals
         home.finals = count
-        home.loaded_as.clear()
-        for session in turned:
-            slots = self._slots(session, home.id)
-            self._add(session, slots, NO_TIME, NO_CAUSE)
+        if before < 0:  # all its accounts are new, or were loaded
+            for session, (final, _) in home.loaded_as.items():
+                if final != (session < count):
+                    for _, slots in self.touched.everyone(session, session, home.id):
+                        self.touched.add(session, slots)
+            home.loaded_as.clear()
+            return
+        last = min(count - 1, self._newest)
+        for session, slots in self.touched.everyone(before, last, home.id):
+            self.touched.add(session, slots)
 
     # --- after a restore -------------------------------------------------------
 
     def _catch_up(self, home: Partition) -> None:
-        """Touch what prices reach that changed since a partition's checkpoint."""
+        """Touch what changed in the market since a partition's checkpoint."""
         part = self._market.partial_from()
-        for session, (_, partial) in home.loaded_as.items():
-            if partial != (part is not None and session >= part):
-                for account in home.accounts.values():
-                    self.touch(account)
-                break
+        partial = {s for s, (_, partial) in home.loaded_as.items() if partial}
+        since_part = {s for s in home.loaded_as if part is not None and s >= part}
         since, home.since = home.since, None
-        if since is None:
-            return
-        self._complete(home)
+        whole, low = partial != since_part, NO_FIRST
+        if since is not None:
+            self._complete(home)
+            low = self._reach(home, since)
+        for account in home.accounts.values():
+            if whole or self._book.settles(account.slot, low):
+                self.touch(account)
+
+    def _reach(self, home: Partition, since: int) -> int:
+        """Touch what prices reach that changed after an offset; the first session."""
         touches = self.history.since(since)
         if touches is None:
-            return
-        for cells in holders(self._book, spread(self._market, touches, 0), touches):
-            session, slot, _, _ = cells
-            mine = slot[self._book.slots["partition"][slot] == home.id]
-            self._add(session, mine, NO_TIME, NO_CAUSE)
-        low = int(touches.session.min())
-        for account in home.accounts.values():
-            if self._book.settles(account.slot, low):
-                self.touch(account)
+            return NO_FIRST
+        partition = self._book.slots["partition"]
+        effects = spread(self._market, touches, 0)
+        for session, slot, _, _ in holders(self._book, effects, touches):
+            self.touched.add(session, slot[partition[slot] == home.id])
+        return int(touches.session.min())
 
     def _complete(self, home: Partition) -> None:
         """Touch cells that exist and were not said, and the other way round."""
         slots = self._book.slots
         mine = np.flatnonzero(slots["partition"][: slots.used] == home.id)
         first = slots["first"][mine]
-        sessions = set(range(int(first.min(initial=NO_FIRST)), self._newest + 1))
+        sessions = {s for s, _ in self.touched.everyone(0, self._newest, home.id)}
         for session in sessions | self._said.spoken(mine):
             there = (first <= session) & (session <= self._newest)
             for said in self._said.states(session, mine):
-                self._add(session, mine[there != said], NO_TIME, NO_CAUSE)
-
-    # --- checkpoint ------------------------------------------------------------
-
-    def dump_said(self, home: Partition, only_dirty: bool) -> dict[int, bytes]:
-        """Dump what was said of a partition by session, with what is pending."""
-        slots = self._book.slots
-        mine = np.flatnonzero(slots["partition"][: slots.used] == home.id)
-        ids = slots["portfolio"][mine]
-        waiting: dict[int, dict[str, list[int]]] = {}
-        for family, pending in self._pending.items():
-            for session in pending.sessions():
-                here = np.intersect1d(pending.slots(session), mine)
-                if len(here):
-                    portfolios = slots["portfolio"][here].tolist()
-                    waiting.setdefault(session, {})[family] = portfolios
-        sessions = set(waiting) | self._said.dirty.pop(home.id, set())
-        if not only_dirty:
-            sessions |= self._said.spoken(mine)
-        return {
-            session: checkpoint.encode_said(
-                session < self._finals(home),
-                self._partial is not None and session >= self._partial,
-                {
-                    family: self._said.dump(
-                        family,
-                        session,
-                        mine,
-                        ids,
-                        waiting.get(session, {}).get(family, []),
-                    )
-                    for family in FAMILIES
-                },
-            )
-            for session in sorted(sessions)
-        }
+                self.touched.add(session, mine[there != said])
 
 
 def _newer(
-    entries: list[tuple[int, int, int, int]],
-) -> list[tuple[int, int, int, int]]:
+    entries: list[Onwards],
+) -> list[Onwards]:
     """Entries that are the newest change for some session: later, and newer."""
-    found: list[tuple[int, int, int, int]] = []
+    found: list[Onwards] = []
     for entry in sorted(entries):
         if not found or entry[2] > found[-1][2]:
             found.append(entry)

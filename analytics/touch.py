@@ -1,70 +1,24 @@
-"""Cells to look at again, and the change that touched each last.
+"""Cells to look at again, and the newest change that touched each.
 
 Folding only notes what changed. When results are asked for, it is spread to
 cells of (session, portfolio) with the holdings of that moment. Touching too much
 costs time and publishes nothing; touching too little is a bug.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterable
 
 import numpy as np
-from msgspec import Struct
 
-from analytics.book import Book
-from analytics.changed import Touches
-from analytics.market import PRICES, Market
-from analytics.money import Bools, Indices, Ints, decimal
-from analytics.results import Cause
-from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, PortfolioRow
-from analytics.state import Trace
+from analytics.book import NO_FIRST, Book
+from analytics.money import Bools, Indices, Ints
+from analytics.results import FAMILIES
 
 NEVER = -(2**63)
 NO_TIME = NEVER + 1
 NO_CAUSE = -1
 
-
-class Effect(Struct, frozen=True):
-    """Symbols whose value, or P&L, a session must compute again."""
-
-    session: int
-    column: Indices
-    ts: Ints
-    ref: Ints
-
-
-def spread(market: Market, touches: Touches, base: int) -> Iterator[Effect]:
-    """Sessions and symbols that changed prices reach, and the newest change.
-
-    A price reaches the sessions that are valued with it, up to the symbol's next
-    close, and one more (its P&L). ``base + n`` is the reference of entry n.
-    """
-    newest = -1 if market.newest is None else market.newest
-    columns, place = np.unique(touches.column, return_inverse=True)
-    waiting, first = np.unique(touches.session, return_index=True)
-    ends = dict(zip(waiting.tolist(), np.append(first[1:], len(touches)), strict=True))
-    starts = dict(zip(waiting.tolist(), first, strict=True))
-    now = np.full(len(columns), NEVER), np.full(len(columns), NO_CAUSE)
-    before = (now[0].copy(), now[1].copy())
-    t = int(waiting[0])
-    while t <= newest:
-        now[0][market.close[market.frame.row(t), columns] != 0] = NEVER
-        if t in starts:
-            entry = np.arange(starts[t], ends[t])
-            entry = entry[touches.ts[entry] >= now[0][place[entry]]]
-            now[0][place[entry]] = touches.ts[entry]
-            now[1][place[entry]] = base + entry
-        later = before[0] > now[0]
-        ts, ref = np.where(later, before[0], now[0]), np.where(later, before[1], now[1])
-        live = np.flatnonzero(ts != NEVER)
-        if len(live):
-            yield Effect(t, columns[live], ts[live], ref[live])
-            t += 1
-        else:
-            after = np.searchsorted(waiting, t, side="right")
-            t = int(waiting[after]) if after < len(waiting) else newest + 1
-        before = (now[0].copy(), now[1].copy())
+# (session, slot, ts, ref): from this session on
+Onwards = tuple[int, int, int, int]
 
 
 class Pending:
@@ -156,145 +110,76 @@ class Pending:
             del self._sessions[session]
 
 
-def holders(
-    book: Book, effects: Iterator[Effect], touches: Touches
-) -> Iterator[tuple[int, Indices, Ints, Ints]]:
-    """Portfolios that list a lot of an affected symbol: (session, slot, ts, ref)."""
-    lots, used = book.lots, book.lots.used
-    width = len(book.market.symbols)
-    mine = np.zeros(width, dtype=bool)
-    mine[touches.column] = True
-    lot = np.flatnonzero(mine[lots["column"][:used]])
-    column, slot = lots["column"][lot], lots["slot"][lot].astype(np.intp)
-    entry, end = lots["entry"][lot], lots["end"][lot]
-    times, refs = np.full(width, NEVER), np.full(width, NO_CAUSE)
-    for effect in effects:
-        times[:] = NEVER
-        times[effect.column], refs[effect.column] = effect.ts, effect.ref
-        t = effect.session
-        at = np.flatnonzero((times[column] != NEVER) & (entry <= t) & (end >= t))
-        yield t, slot[at], times[column[at]], refs[column[at]]
+class Touched:
+    """Touched cells of all families, each taken at its own pace."""
 
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._pending = {family: Pending() for family in FAMILIES}
 
-class Causes:
-    """Changes that touched cells, by reference, until no cell needs them."""
+    def __bool__(self) -> bool:
+        return any(self._pending.values())
 
-    def __init__(self, market: Market) -> None:
-        self._market = market
-        self._bases: list[int] = []
-        self._blocks: list[Touches | Trace] = []
-        self._next = 0
-        self._made: dict[int, Cause] = {}
+    def ready(self, closed: Bools | None) -> bool:
+        """Whether a cell of any family can be taken."""
+        return any(pending.ready(closed) for pending in self._pending.values())
 
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._bases.clear()
-        self._blocks.clear()
-        self._made.clear()
+    def take(
+        self, family: str, closed: Bools | None, limit: int | None
+    ) -> tuple[Indices, Ints, Ints]:
+        """Take cells of a family; see ``Pending.take``."""
+        return self._pending[family].take(closed, limit)
 
-    def add_prices(self, touches: Touches) -> int:
-        """Add changed prices; the reference of the first."""
-        return self._add(touches, len(touches))
+    def add(
+        self,
+        session: int,
+        slot: Indices,
+        ts: Ints | int = NO_TIME,
+        ref: Ints | int = NO_CAUSE,
+    ) -> None:
+        """Touch cells of a session in all families."""
+        for pending in self._pending.values():
+            pending.add(session, slot, ts, ref, self._book.slots.used)
 
-    def add(self, trace: Trace | None) -> int:
-        """Add a change of a portfolio's row; its reference."""
-        return NO_CAUSE if trace is None else self._add(trace, 1)
+    def add_one(self, family: str, session: int, slot: int) -> None:
+        """Touch one cell of one family."""
+        width = self._book.slots.used
+        self._pending[family].add(session, np.array([slot]), NO_TIME, NO_CAUSE, width)
 
-    def _add(self, block: Touches | Trace, count: int) -> int:
-        self._bases.append(self._next)
-        self._blocks.append(block)
-        self._next += count
-        return self._next - count
+    def onwards(self, entries: Iterable[Onwards], newest: int) -> None:
+        """Touch all sessions from those of the entries on, up to ``newest``."""
+        listed = list(entries)
+        if not listed:
+            return
+        first, slot, ts, ref = np.array(listed, dtype=np.int64).T
+        for session in range(int(first.min()), newest + 1):
+            here = np.flatnonzero(first <= session)
+            self.add(session, slot[here].astype(np.intp), ts[here], ref[here])
 
-    def get(self, ref: int) -> Cause | None:
-        """Cause of a reference."""
-        if ref == NO_CAUSE:
-            return None
-        made = self._made.get(ref)
-        if made is None:
-            place = bisect_right(self._bases, ref) - 1
-            block, entry = self._blocks[place], ref - self._bases[place]
-            if isinstance(block, Trace):
-                made = _of_row(block)
-            else:
-                made = self._of_price(block, entry)
-            self._made[ref] = made
-        return made
+    def everyone(
+        self, first: int, last: int, partition: int | None = None
+    ) -> Iterable[tuple[int, Indices]]:
+        """Sessions of a range with a result, and the slots that have one."""
+        slots = self._book.slots
+        starts = slots["first"][: slots.used]
+        mine = (
+            True if partition is None else slots["partition"][: slots.used] == partition
+        )
+        low = int(starts.min(initial=NO_FIRST))
+        for session in range(max(first, low), last + 1):
+            yield session, np.flatnonzero((starts <= session) & mine)
 
-    def _of_price(self, touches: Touches, entry: int) -> Cause:
-        market = self._market
-        column, session = int(touches.column[entry]), int(touches.session[entry])
-        cell = market.frame.row(session), column
-        close, adj = int(market.close[cell]), float(market.adj[cell])
-        old = _price_words(int(touches.close[entry]), float(touches.adj[entry]))
-        key = (market.symbols[column], market.calendar.days[session])
-        changed = _moved(old, _price_words(close, adj))
-        version = market.version(column, session)
-        return Cause(PRICES, key, int(touches.ts[entry]), version, changed)
+    def waiting(self, slots: Indices) -> dict[int, dict[str, Indices]]:
+        """Touched cells of some slots, by session and family."""
+        found: dict[int, dict[str, Indices]] = {}
+        for family, pending in self._pending.items():
+            for session in pending.sessions():
+                here = np.intersect1d(pending.slots(session), slots)
+                if len(here):
+                    found.setdefault(session, {})[family] = here
+        return found
 
-
-def _price_words(close: int, adj: float) -> dict[str, str | None]:
-    return {
-        "close": decimal(close, PRICE_SCALE) if close else None,
-        "adj_close": None if np.isnan(adj) else repr(adj),
-    }
-
-
-def _of_row(trace: Trace) -> Cause:
-    changed = _moved(_row_words(trace.old), _row_words(trace.new))
-    return Cause(trace.table, (trace.key,), trace.ts, trace.version, changed)
-
-
-def _moved(
-    old: dict[str, str | None], new: dict[str, str | None]
-) -> tuple[tuple[str, str | None, str | None], ...]:
-    names = list(new or old)
-    pairs = [(name, old.get(name), new.get(name)) for name in names]
-    return tuple(entry for entry in pairs if entry[1] != entry[2])
-
-
-DATES = {"entry", "exit", "expiry", "date", "inception"}
-COLUMNS = {
-    "klass": "investment_class",
-    "type": "position_type",
-    "entry": "entry_date",
-    "exit": "exit_date",
-    "expiry": "expiration_date",
-    "underlying": "underlying_symbol",
-    "strike": "strike_price",
-    "portfolio": "portfolio_id",
-    "inception": "inception_date",
-    "lot": "position_id",
-    "closed": "quantity_closed",
-    "price": "exit_price",
-    "realized": "realized_pnl",
-}
-SCALES = {
-    **dict.fromkeys(
-        ("quantity", "closed", "amount", "equity_balance", "realized"), QUANTITY_SCALE
-    ),
-    **dict.fromkeys(
-        ("entry_price", "exit_price", "last_price", "strike", "price"), PRICE_SCALE
-    ),
-}
-
-
-def _row_words(row: PortfolioRow | None) -> dict[str, str | None]:
-    """Columns of a row as text, under their names in the source."""
-    if row is None:
-        return {}
-    found = {}
-    for name in row.__struct_fields__:
-        if name != "id":
-            found[COLUMNS.get(name, name)] = _word(name, getattr(row, name))
-    return found
-
-
-def _word(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if name in DATES and isinstance(value, int):
-        return date.fromordinal(value).isoformat()
-    if name in SCALES and isinstance(value, int):
-        return decimal(value, SCALES[name])
-    return str(value)
+    def forget(self, slot: int) -> None:
+        """Forget a slot's cells."""
+        for pending in self._pending.values():
+            pending.forget(slot)
