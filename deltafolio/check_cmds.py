@@ -36,6 +36,8 @@ def check(
     """Compare every cell in schema analytics with an independent computation.
 
     Exit status: 0 nothing differs, 1 something does, 2 it could not be compared.
+
+    Example: deltafolio check --wait 10
     """
     settings = Settings.load()
     where = dsn or settings.postgres.dsn.get_secret_value()

@@ -56,11 +56,7 @@ def _options(
 
 
 for _part in _PARTS:
-    try:
-        import_module(f"deltafolio.{_part}").register(app)
-    except ModuleNotFoundError as error:  # a part that is being written
-        if error.name != f"deltafolio.{_part}":
-            raise
+    import_module(f"deltafolio.{_part}").register(app)
 
 
 def main() -> None:

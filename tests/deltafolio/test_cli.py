@@ -1,0 +1,117 @@
+"""The command line: each command says what it does and gives an example."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from connectors.settings import Settings
+from deltafolio.cli import app
+from deltafolio.run_cmds import until_stopped
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every command and group under one, by its words."""
+    yield words
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, (*words, name))
+
+
+TREE: Any = typer.main.get_command(app)
+ALL = list(commands(TREE, ()))
+
+
+def find(words: Iterable[str]) -> Any:
+    command = TREE
+    for word in words:
+        command = command.commands[word]
+    return command
+
+
+def example(words: tuple[str, ...]) -> list[str]:
+    """The words of a command's example, without the first."""
+    _, _, text = find(words).help.partition("Example:")
+    return shlex.split(text.split("\n\n")[0])[1:]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_says_what_it_is_and_has_an_example(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "Example: deltafolio" in done.output
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_the_example_is_one_that_parses(words: tuple[str, ...]) -> None:
+    args, command, context = example(words), TREE, None
+    assert tuple(args[: len(words)]) == words
+    while args and args[0] in getattr(command, "commands", {}):
+        context = command.make_context("deltafolio", [args[0], "--x"], parent=context)
+        command = command.commands[args.pop(0)]
+    command.make_context("deltafolio", args, parent=context)
+
+
+def test_it_has_the_commands_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for words in ALL:
+        if words:
+            assert f"deltafolio {' '.join(words)}" in readme, words
+
+
+def test_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", done.output)
+
+
+def test_help_needs_none_of_the_heavy_parts() -> None:
+    code = (
+        "import sys, deltafolio.cli\n"
+        "print([m for m in ('faust', 'pandas', 'exchange_calendars', 'statsmodels') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+async def test_a_process_stops_at_a_signal(tmp_path: Path) -> None:
+    async def main(_: Settings, stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(stop.wait(), 10)
+
+    await until_stopped(main, Settings(home=tmp_path))
+
+
+def test_a_process_that_fails_says_why_and_exits_with_1(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "async def main(settings, stop):\n    raise ValueError('no such luck')\n"
+    )
+    code = (
+        "import typer; from deltafolio.run_cmds import serve\n"
+        "typer.run(lambda: serve('broken'))"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "broken failed" in done.stderr
+    assert "no such luck" in done.stderr
