@@ -29,6 +29,7 @@ from analytics.factors import Factors
 from analytics.kernels import ols, ridge
 from analytics.kernels.aggregate import Holdings
 from analytics.kernels.har import forecast
+from analytics.kernels.pairs import correlations
 from analytics.kernels.risk import portfolio_risk
 from analytics.kernels.symbols import (
     CELLS_AT_ONCE,
@@ -167,19 +168,25 @@ class Bench:
         self.compare("a regression over 90", ours, self.rolling_ols(market), SLOW)
         ours = min(seconds(by_family["ridge of 6"], self.runs)) / cells
         self.compare("a ridge over 90", ours, self.slow_ridge(), SLOW)
-        self.compare("a correlation over 90", None, self.moving(frame, market), cells)
+        block = self.panel.block(int(self.last[0]), self.total, 90)
+        right = np.zeros_like(self.columns)
+        pair = quiet(
+            lambda: correlations(block, self.columns, right, FACTORS.correlation)
+        )
+        ours = min(seconds(pair, self.runs)) / cells
+        self.compare("a correlation over 90", ours, self.moving(frame, market), cells)
 
     def compare(
         self,
         what: str,
-        ours: float | None,
+        ours: float,
         others: Iterator[tuple[str, Callable[[], object]]],
         cells: int,
     ) -> None:
         """Print theirs, and how many times ours."""
         for name, work in others:
             theirs = min(seconds(work, 2)) / cells
-            times = f"{theirs / ours:8.1f} x ours" if ours else ""
+            times = f"{theirs / ours:8.1f} x ours, {ours * 1e6:.3f} us"
             print(f"   {what:<26} {name:<34} {theirs * 1e6:10.3f} us {times}")
 
     def deviations(self, frame: Any) -> Iterator[tuple[str, Callable[[], object]]]:

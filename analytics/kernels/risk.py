@@ -102,7 +102,7 @@ def portfolio_risk(
     Yields
     ------
     Risk
-        For each of the holdings. Some 20 µs a portfolio and session of 21 names.
+        For each of the holdings. Some 25 to 50 us a portfolio and session of 21 names.
     """
     names = [names_of(held, factors) for held in holdings]
     for start, stop in _chunks(names):
