@@ -70,6 +70,14 @@ class Door:
         Prices that wait for their session.
     stats
         Counts on, across assignments.
+
+    Attributes
+    ----------
+    ledger, transactions, holdback
+        What it is made of.
+    holes
+        Offsets that were not there: place, first, and the first that was. Markers of a
+        transactional producer, or a loss: who can ask Kafka decides, and clears it.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class Door:
         self._letters: dict[bytes, bytes] = {}
         self._forget_letters: dict[bytes, None] = {}
         self._announced = set(ledger.unfinished)
+        self.holes: list[tuple[TopicPartition, int, int]] = []
 
     @property
     def pending(self) -> bool:
@@ -127,7 +136,7 @@ class Door:
             return
         self._stats.read += 1
         if missing > 0:
-            self._lose(place, record, missing)
+            self.holes.append((place, record.offset - missing, record.offset))
         if place == self._markers:
             self._take_marker(place, record, now)
         else:
@@ -181,6 +190,24 @@ class Door:
             [(key, None) for key in forget],
             [note for note in held if note[1] is None],
         )
+
+    def lose(self, place: TopicPartition, first: int, beyond: int) -> None:
+        """Say that records were removed before they were read.
+
+        Intake goes on: the snapshot that repairs it comes the same way.
+        """
+        self._stats.lost += beyond - first
+        words = f"{first} to {beyond - 1}"
+        log.error(
+            "%s: records %s were removed before they were read; take a snapshot of "
+            "the table",
+            place.topic,
+            words,
+        )
+        at = Place(place.topic, place.partition, first)
+        letter = letter_of(at, None, Refused("records_lost", "offset", words))
+        key, value = encode_letter(letter)
+        self._letters[key] = value
 
     # --- inside ---
 
@@ -253,19 +280,4 @@ class Door:
             )
         key, value = encode_letter(letter)
         self._forget_letters.pop(key, None)
-        self._letters[key] = value
-
-    def _lose(self, place: TopicPartition, record: Any, missing: int) -> None:
-        first = record.offset - missing
-        self._stats.lost += missing
-        log.error(
-            "%s: records %d to %d were removed before they were read; take a snapshot "
-            "of the table",
-            place.topic,
-            first,
-            record.offset - 1,
-        )
-        at = Place(place.topic, place.partition, first, record.timestamp)
-        refused = Refused("records_lost", "offset", f"{first} to {record.offset - 1}")
-        key, value = encode_letter(letter_of(at, None, refused))
         self._letters[key] = value

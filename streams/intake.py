@@ -153,13 +153,13 @@ class Intake:
                 continue
             try:
                 door = await self._open(places)
+                log.info("intake has the CDC topics")
+                door.tick(0.0, self._today(), caught_up=False)
+                await self._work(door, term, stop)
             except IllegalStateError:
+                # The group has decided anew while we asked about our partitions.
                 if term == self._owner.term:
                     raise
-                continue  # the group has decided anew meanwhile
-            log.info("intake has the CDC topics")
-            door.tick(0.0, self._today(), caught_up=False)
-            await self._work(door, term, stop)
 
     async def _open(self, places: Iterable[TopicPartition]) -> Door:
         """Take the logs over where they were left."""
@@ -207,7 +207,7 @@ class Intake:
                 )
                 if term != self._owner.term:
                     return  # what was read is read again by who has the logs now
-                self._take(door, found, clock())
+                await self._take(door, found, clock())
             now = clock()
             if door.pending and (ending or now >= self._next_flush()):
                 await self._write(door, door.drain())
@@ -227,25 +227,46 @@ class Intake:
         wait = max(0.0, self._next_flush() - now) if door.pending else IDLE_S
         return int(wait * 1000 + 0.5)
 
-    def _take(self, door: Door, found: dict[TopicPartition, Any], now: float) -> None:
+    async def _take(
+        self, door: Door, found: dict[TopicPartition, Any], now: float
+    ) -> None:
         # Ends after rows: a transaction that is read whole is never kept waiting.
         markers = TopicPartition(self._settings.transaction_topic, 0)
         for place in sorted(found, key=lambda place: place == markers):
             for record in found[place]:
                 door.take(place, record, now)
+        if door.holes:
+            await self._look_into_holes(door)
         if door.ahead:
             self._consumer.pause(markers)
         elif markers in self._consumer.paused():
             self._consumer.resume(markers)
-        door.tick(now, self._today(), caught_up=self._is_caught_up(door.ledger))
+        caught_up = await self._is_caught_up(door.ledger)
+        door.tick(now, self._today(), caught_up=caught_up)
         if found:
             self._done(IntakeStep.TAKEN)
 
-    def _is_caught_up(self, ledger: Ledger) -> bool:
+    async def _look_into_holes(self, door: Door) -> None:
+        """Tell records that were cut off from what never was a record."""
+        holes, door.holes = door.holes, []
+        places = {place for place, _, _ in holes}
+        starts = await self._consumer.beginning_offsets(list(places))
+        for place, first, beyond in holes:
+            if starts[place] > first:
+                door.lose(place, first, min(beyond, starts[place]))
+
+    async def _is_caught_up(self, ledger: Ledger) -> bool:
+        """Whether everything that Kafka has was taken."""
         for place in ledger.places:
             end = self._consumer.highwater(place)
-            if end is None or end > ledger.next(place):
+            if end is None:
                 return False
+            if end > ledger.next(place):
+                # There may be nothing but a transactional producer's marker.
+                position = await self._consumer.position(place)
+                if position < end:
+                    return False
+                ledger.skip(place, position)
         return True
 
     async def _write(self, door: Door, writes: Writes) -> None:

@@ -96,6 +96,10 @@ class Ledger:
             self._next[place] = offset + 1
         return missing
 
+    def skip(self, place: TopicPartition, offset: int) -> None:
+        """Note that there are no records before an offset that were not read."""
+        self._next[place] = max(offset, self._next[place])
+
     def floor(self, place: TopicPartition) -> int:
         """Position of the last initial snapshot read from a log."""
         return self._floors[place][-1][1]

@@ -19,21 +19,29 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 from typer.testing import CliRunner
 
 from analytics.rows import Change, Lot, Price
 from connectors import capture_watch
 from connectors.deadletters import DeadLetter, read_letters
 from connectors.journal import Batch, decode
-from connectors.kafka import read_to_end, started_producer
+from connectors.kafka import (
+    backlog,
+    read_to_end,
+    started_admin,
+    started_producer,
+)
 from connectors.postgres import apply_schema, connect
 from connectors.settings import CalendarSettings, Settings
 from connectors.stack import StackInfo
 from connectors.topics import ensure_topics
 from deltafolio.cli import app as command
 from deltafolio.local_app import save_settings
-from streams.intake import Intake
+from streams.intake import Intake, group_of, topics_read
 from streams.intake_steps import IntakeStep
+from tests.connectors.envelopes import PRICE, envelope, marker, to_bytes
 from tests.worlds import world_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -497,3 +505,81 @@ async def test_topics_are_there_and_a_letter_never_repeats(open_lab: OpenLab) ->
         with pytest.raises(Crash):
             await lab.run_to_death(die)
     assert len(await lab.letters()) == 1
+
+
+@pytest.fixture
+async def lab(stack: StackInfo, tmp_path: Path) -> Lab:
+    """Topics that nobody writes to but the test."""
+    made = Lab(world_settings(stack, tmp_path))
+    await ensure_topics(made.settings)
+    return made
+
+
+def price_row(n: int, tx: int | None = None) -> bytes:
+    row = PRICE | {"symbol": f"S{n}", "date": 19_724}
+    at = {"commit": 1000, "lsn": 1001 + n, "tx": tx, "order": n + 1}
+    return to_bytes(envelope("c", "market_data_cache", after=row, **at))
+
+
+async def test_rows_that_kafka_removed_before_they_were_read_are_reported(
+    lab: Lab,
+) -> None:
+    topic = lab.settings.cdc_topic("market_data_cache")
+    async with started_producer(lab.settings) as producer:
+        for n in range(5):
+            await producer.send_and_wait(topic, price_row(n), partition=0)
+        async with lab.intake():
+            await lab.until_rows("market_data_cache", 5)
+        for n in range(5, 20):
+            await producer.send_and_wait(topic, price_row(n), partition=0)
+    place = TopicPartition(topic, 0)
+    async with started_admin(lab.settings) as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=12)})
+    async with lab.intake() as intake:
+        assert len(await lab.until_rows("market_data_cache", 13)) == 13
+    assert intake.stats.lost == 7
+    [letter] = await lab.letters()
+    assert (letter.id, letter.value) == (f"{topic}/0/5", "5 to 11")
+
+
+async def test_markers_of_a_transactional_connect_are_no_loss(lab: Lab) -> None:
+    topic = lab.settings.cdc_topic("market_data_cache")
+    name = lab.settings.worker.app_id
+    async with started_producer(lab.settings, transactional_id=name) as producer:
+        for n in range(5):
+            async with producer.transaction():
+                await producer.send(topic, price_row(n, 7), partition=0)
+        end = to_bytes(marker("END", 7, 2000, 5))
+        async with producer.transaction():
+            await producer.send(lab.settings.transaction_topic, end, partition=0)
+        async with lab.intake() as intake:
+            await lab.until_rows("market_data_cache", 5)
+        assert intake.stats.lost == 0
+        group = group_of(lab.settings)
+        assert await backlog(lab.settings, group, topics_read(lab.settings)) == 0
+    assert await lab.letters() == []
+
+
+async def test_what_stays_incomplete_goes_on_as_a_part_and_is_closed_by_a_successor(
+    lab: Lab,
+) -> None:
+    topic = lab.settings.cdc_topic("market_data_cache")
+    async with started_producer(lab.settings) as producer:
+        for n in range(3):
+            await producer.send_and_wait(topic, price_row(n, 7), partition=0)
+        async with lab.intake():
+            await lab.until_rows("market_data_cache", 3)
+        [part] = (await lab.batches(lab.settings.topics.market))[0]
+        assert (part.tx, part.partial) == ("7", True)
+        await producer.send_and_wait(topic, price_row(3, 7), partition=0)
+        end = to_bytes(marker("END", 7, 2000, 4))
+        markers = lab.settings.transaction_topic
+        await producer.send_and_wait(markers, end, partition=0)
+    async with lab.intake():
+        await lab.until_rows("market_data_cache", 4)
+    batches = (await lab.batches(lab.settings.topics.market))[0]
+    assert [(b.tx, b.partial) for b in batches] == [("7", True), ("7", False)]
+    others = await lab.batches(lab.settings.topics.portfolios)
+    assert len(others) == lab.settings.topics.partitions
+    for [closing] in others.values():
+        assert (closing.tx, closing.partial, closing.changes) == ("7", False, [])

@@ -108,8 +108,10 @@ def test_tombstones_heartbeats_and_beginnings_are_counted_or_nothing():
 def test_records_that_kafka_had_removed_are_told_loudly(caplog):
     door = open_door()
     row = snapshot_row("market_data_cache", PRICE, 5_000)
+    door.take(PRICES, record(7, to_bytes(row)), 0.0)
+    assert door.holes == [(PRICES, 0, 7)]
     with caplog.at_level(logging.ERROR):
-        door.take(PRICES, record(7, to_bytes(row)), 0.0)
+        door.lose(PRICES, 0, 7)
     assert "records 0 to 6 were removed" in caplog.text
     writes = door.drain()
     [(key, value)] = writes.letters
@@ -118,6 +120,7 @@ def test_records_that_kafka_had_removed_are_told_loudly(caplog):
     assert letter is not None
     assert (letter.reason, letter.value) == ("records_lost", "0 to 6")
     assert len(writes.journal) == 1
+    assert door._stats.lost == 7
 
 
 def test_a_record_that_was_read_is_not_read_again():
