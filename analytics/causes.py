@@ -10,7 +10,7 @@ from analytics.market import PRICES, Market
 from analytics.money import decimal
 from analytics.results import Cause
 from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, PortfolioRow
-from analytics.state import Trace
+from analytics.state import EVENTS, FLOWS, Trace
 from analytics.touch import NO_CAUSE
 
 
@@ -79,7 +79,8 @@ def _price_words(close: int, adj: float) -> dict[str, str | None]:
 
 
 def _of_row(trace: Trace) -> Cause:
-    changed = _moved(_row_words(trace.old), _row_words(trace.new))
+    old, new = (_row_words(trace.table, row) for row in (trace.old, trace.new))
+    changed = _moved(old, new)
     return Cause(trace.table, (trace.key,), trace.ts, trace.version, changed)
 
 
@@ -91,6 +92,7 @@ def _moved(
     return tuple(entry for entry in pairs if entry[1] != entry[2])
 
 
+DATE_OF = {FLOWS: "change_date", EVENTS: "trade_date"}
 DATES = {"entry", "exit", "expiry", "date", "inception"}
 COLUMNS = {
     "klass": "investment_class",
@@ -117,15 +119,16 @@ SCALES = {
 }
 
 
-def _row_words(row: PortfolioRow | None) -> dict[str, str | None]:
+def _row_words(table: str, row: PortfolioRow | None) -> dict[str, str | None]:
     """Columns of a row as text, under their names in the source."""
     if row is None:
         return {}
-    found = {}
-    for name in row.__struct_fields__:
-        if name != "id":
-            found[COLUMNS.get(name, name)] = _word(name, getattr(row, name))
-    return found
+    names = {**COLUMNS, "date": DATE_OF.get(table, "date")}
+    return {
+        names.get(name, name): _word(name, getattr(row, name))
+        for name in row.__struct_fields__
+        if name != "id"
+    }
 
 
 def _word(name: str, value: object) -> str | None:

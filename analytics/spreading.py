@@ -80,15 +80,18 @@ class Spreader:
 
     def waiting(self) -> bool:
         """Whether there is anything to spread or to derive."""
-        noted = self._changed or self._whole or self._market.touched()
-        if noted or self._partial != self._market.partial_from():
+        closed = self._closed()
+        accounts = self._changed.keys() | self._whole.keys()
+        if any(closed is None or not closed[slot] for slot in accounts):
+            return True
+        if self._market.touched() or self._partial != self._market.partial_from():
             return True
         homes = self._partitions.values()
         if any(home.since is not None or home.loaded_as for home in homes):
             return True
         if any(self.finals(home) != home.finals for home in homes):
             return True
-        return self.touched.ready(self._closed())
+        return self.touched.ready(closed)
 
     # --- spreading -------------------------------------------------------------
 
