@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 LINE_SECONDS = 2.0
-"""Where no terminal shows a moving line, a line is printed this often."""
+"""Where no terminal shows a moving line, one is printed so often, later less so."""
 
 WIDTH = 100
 
@@ -23,7 +23,7 @@ class Stage:
         self._console = console
         self._title = title
         self._status = console.status(f"{title} …")
-        self._printed = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def __enter__(self) -> Stage:
         self._status.start()
@@ -36,8 +36,10 @@ class Stage:
         """Tell how far it is: a moving line, or a line now and then."""
         if self._console.is_terminal:
             self._status.update(f"{self._title} … [dim]{text}[/]")
-        elif time.monotonic() - self._printed > LINE_SECONDS:
-            self._printed = time.monotonic()
+            return
+        now = time.monotonic()
+        if now - self._printed > max(LINE_SECONDS, (now - self._began) / 5):
+            self._printed = now
             self._console.print(f"    {text}", highlight=False)
 
 
