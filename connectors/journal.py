@@ -65,6 +65,6 @@ def decode(value: bytes) -> Batch:
     return batch
 
 
-def partition_of(portfolio: int, partitions: int) -> int:
-    """Partition of a portfolio: Kafka's default partitioner on the id as text."""
-    return int((murmur2(str(portfolio).encode()) & 0x7FFFFFFF) % partitions)
+def partition_of(owner: int | str, partitions: int) -> int:
+    """Partition of a portfolio or symbol: Kafka's default partitioner on its text."""
+    return int((murmur2(str(owner).encode()) & 0x7FFFFFFF) % partitions)

@@ -124,7 +124,8 @@ async def apply_results(connection: Connection, postgres: PostgresSettings) -> N
 def results_sql() -> str:
     """Statements that make the sink's role and the schema of the results."""
     role = _create_role_sql(SINK_ROLE, "NOLOGIN NOINHERIT")
-    return f"{role};\n\n{schema.read('analytics.sql')}\n{_OWN_RESULTS}"
+    tables = schema.read("analytics.sql") + "\n" + schema.read("risk.sql")
+    return f"{role};\n\n{tables}\n{_OWN_RESULTS}"
 
 
 def view_sql(source_schema: str) -> str:

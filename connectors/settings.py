@@ -6,16 +6,31 @@ default. Secrets never appear in ``repr``.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+import msgspec
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    WithJsonSchema,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from analytics.factors import SAMPLE_FACTORS, Factors
+
+SAMPLE = "sample"
+"""Word for the factors that the sample data have."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,180}$")]
 
@@ -67,6 +82,7 @@ class TopicSettings(_Group):
     snapshots: Name = "results.snapshots"
     positions: Name = "results.positions"
     risk: Name = "results.risk"
+    symbols: Name = "results.symbols"
 
 
 class CalendarSettings(_Group):
@@ -98,6 +114,68 @@ class WorkerSettings(_Group):
     web_port: int = Field(0, ge=0, le=65535)
 
 
+def read_factors(given: object) -> Factors:
+    """Factors from a setting: the word ``sample``, JSON, or its mapping.
+
+    What is not named has its default.
+
+    Examples
+    --------
+    >>> read_factors('{"market": "SP500"}').market
+    'SP500'
+
+    Raises
+    ------
+    ValueError
+        When a value is out of its bounds or a name is not known.
+    """
+    if isinstance(given, Factors):
+        return given
+    if given == SAMPLE:
+        return SAMPLE_FACTORS
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError as error:
+            message = f"factors {given!r}: neither JSON nor {SAMPLE!r}"
+            raise ValueError(message) from error
+    made = msgspec.convert(given, Factors)
+    if unknown := list(_unknown(given, msgspec.to_builtins(made))):
+        message = f"factors has no {', '.join(unknown)}"
+        raise ValueError(message)
+    return made
+
+
+def write_factors(factors: Factors) -> str | dict[str, Any]:
+    """Inverse of ``read_factors``: a word, or what is not the default."""
+    if factors == SAMPLE_FACTORS:
+        return SAMPLE
+    default = msgspec.to_builtins(Factors())
+    found = msgspec.to_builtins(factors)
+    return {name: value for name, value in found.items() if value != default[name]}
+
+
+def _unknown(given: Any, made: Any, path: str = "") -> Iterator[str]:
+    """Names that were given and that nobody reads."""
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            if name in made:
+                yield from _unknown(value, made[name], f"{path}{name}.")
+            else:
+                yield f"{path}{name}"
+    elif isinstance(given, list | tuple):
+        for value, one in zip(given, made, strict=True):
+            yield from _unknown(value, one, path)
+
+
+FactorSettings = Annotated[
+    Factors,
+    PlainValidator(read_factors),
+    PlainSerializer(write_factors),
+    WithJsonSchema({"type": ["object", "string"]}),
+]
+
+
 class Settings(BaseSettings):
     """All settings. ``Settings.load(home)`` is the usual way in."""
 
@@ -116,6 +194,7 @@ class Settings(BaseSettings):
     calendar: CalendarSettings = CalendarSettings()
     intake: IntakeSettings = IntakeSettings()
     worker: WorkerSettings = WorkerSettings()
+    factors: FactorSettings = Factors()
 
     @classmethod
     def settings_customise_sources(
@@ -126,13 +205,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over what is passed (the state directory's file)."""
+        """Let the environment win over what is passed (the state directory's file)."""
         return env_settings, init_settings
 
     @classmethod
     def load(cls, home: Path | None = None) -> "Settings":
-        """Settings of a state directory (default: ``DELTAFOLIO_HOME``, else
-        ``.deltafolio``)."""
+        """Read those of a state directory.
+
+        The default is ``DELTAFOLIO_HOME``, else ``.deltafolio``.
+        """
         base = cls() if home is None else cls(home=home)
         where = base.home if home is None else home
         file = where / "settings.json"

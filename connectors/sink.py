@@ -63,7 +63,7 @@ class ResultRecord(Protocol):
 
     @property
     def key(self) -> bytes | None:
-        """Key: ``portfolio|session``."""
+        """Key: ``portfolio|session`` or ``symbol|session``."""
 
     @property
     def value(self) -> bytes | None:
@@ -151,18 +151,39 @@ class Family:
     name
         Name of the family, and of its topic in the settings.
     table
-        Table of schema ``analytics``; its columns are the fields, and ``portfolio_id``,
-        ``session``, ``as_of``, ``status``, ``rev_p``, ``rev_m``, ``rev_v``.
+        Table of schema ``analytics``; its columns are the fields, and the owner's,
+        ``session``, ``as_of``, ``rev_p``, ``rev_m``, ``rev_v``.
     values
         Numbers, objects and nested arrays: passed on as they are spelled.
     arrays
         Parallel arrays of numbers or strings, an element a lot.
+    document
+        Fields that together are one object, column ``content``.
+    of_symbols
+        Whether a record is of a symbol; else it is of a portfolio, and has a status.
     """
 
     name: str
     table: str
     values: tuple[str, ...]
     arrays: tuple[str, ...] = ()
+    document: tuple[str, ...] = ()
+    of_symbols: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Column of whose record it is."""
+        return "symbol" if self.of_symbols else "portfolio_id"
+
+    @property
+    def owner_type(self) -> str:
+        """Type of that column."""
+        return "text" if self.of_symbols else "bigint"
+
+    @property
+    def retractions(self) -> str:
+        """Table where retractions are remembered."""
+        return "symbol_retractions" if self.of_symbols else "sink_retractions"
 
     def topic(self, topics: TopicSettings) -> str:
         """Topic of this family."""
@@ -191,4 +212,23 @@ POSITIONS = Family(
         *("pnl", "traded", "realized_pnl"),
     ),
 )
-FAMILIES = (SNAPSHOTS, POSITIONS)
+RISK = Family(
+    name="risk",
+    table="portfolio_risk",
+    values=("cause", "previous"),
+    document=(
+        *("betas", "styles", "spreads", "volatility", "twr_volatility"),
+        *("correlation", "sectors"),
+    ),
+)
+SYMBOLS = Family(
+    name="symbols",
+    table="symbol_statistics",
+    values=("cause", "previous"),
+    document=(
+        *("market", "interest_rate", "ridge", "spreads"),
+        *("volatility", "har", "trend", "percentile"),
+    ),
+    of_symbols=True,
+)
+FAMILIES = (SNAPSHOTS, POSITIONS, RISK, SYMBOLS)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.sink import Family, RefusedError, ResultRecord, Revision, Written
-from connectors.sink_records import Reader
+from connectors.sink_records import Owner, Reader
 
 
 class MemorySink:
@@ -17,7 +17,7 @@ class MemorySink:
     Attributes
     ----------
     rows
-        Content by (portfolio, session); what was retracted is not there.
+        Content by (portfolio or symbol, session); what was retracted is not there.
     offsets
         Next offset by partition.
     refused
@@ -25,10 +25,10 @@ class MemorySink:
     """
 
     def __init__(self, family: Family) -> None:
-        self.rows: dict[tuple[int, datetime.date], Any] = {}
+        self.rows: dict[tuple[Owner, datetime.date], Any] = {}
         self.offsets: dict[int, int] = {}
         self.refused: dict[tuple[int, int], str] = {}
-        self._revisions: dict[tuple[int, datetime.date], Revision] = {}
+        self._revisions: dict[tuple[Owner, datetime.date], Revision] = {}
         self._reader = Reader(family)
         self._guard = asyncio.Lock()
 
@@ -51,7 +51,7 @@ class MemorySink:
         except RefusedError as error:
             self.refused[record.partition, record.offset] = str(error)
             return Written(refused=1)
-        key = cell.portfolio, cell.session
+        key = cell.owner, cell.session
         if cell.revision <= self._revisions.get(key, (-1, -1, -1)):
             return Written(stale=1)
         self._revisions[key] = cell.revision

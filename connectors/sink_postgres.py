@@ -240,7 +240,7 @@ class PostgresSink:
         return Written(stored=stored, stale=len(cells) - stored)
 
     async def _retract(self, connection: Connection, cells: list[Cell]) -> Written:
-        rows = ((cell.portfolio, cell.session, *cell.revision) for cell in cells)
+        rows = ((cell.owner, cell.session, *cell.revision) for cell in cells)
         columns = list(zip(*rows, strict=True))
         await connection.execute(self._sql.delete, *columns)
         kept = _count(await connection.execute(self._sql.retract, *columns))

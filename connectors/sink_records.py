@@ -24,17 +24,17 @@ class _Revision(msgspec.Struct, frozen=True, gc=False):
     v: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False):
-    portfolio: _Bigint
-    session: datetime.date
+class _Revised(msgspec.Struct, frozen=True, gc=False):
     revision: _Revision
-    retracted: bool = False
+
+
+Owner: TypeAlias = int | str
 
 
 class Cell(NamedTuple):
     """A record as read: whose it is, its revision, its content (None: retracted)."""
 
-    portfolio: int
+    owner: Owner
     session: datetime.date
     revision: Revision
     content: Any | None
@@ -44,18 +44,24 @@ class Reader:
     """Reads the records of a family; fields that it does not know are let pass."""
 
     def __init__(self, family: Family) -> None:
-        fields: list[tuple[str, Any]] = [
-            *(
-                ("portfolio", _Bigint),
-                ("session", datetime.date),
-                ("revision", _Revision),
-            ),
-            *(("as_of", str), ("status", str)),
-            *((name, msgspec.Raw) for name in (*family.values, *family.arrays)),
+        owner = "symbol" if family.of_symbols else "portfolio"
+        owner_type: Any = str if family.of_symbols else _Bigint
+        names = {"owner": owner}
+        head: list[tuple[str, Any]] = [
+            *(("owner", owner_type), ("session", datetime.date)),
+            ("revision", _Revision),
         ]
-        content = msgspec.defstruct("Content", fields, frozen=True, gc=False)
+        gone = [*head, ("retracted", bool)]
+        raw = (*family.values, *family.arrays, *family.document)
+        fields: list[tuple[str, Any]] = [
+            *(*head, ("as_of", str)),
+            *([] if family.of_symbols else [("status", str)]),
+            *((name, msgspec.Raw) for name in raw),
+        ]
+        content = msgspec.defstruct("Content", fields, rename=names, gc=False)
+        retraction = msgspec.defstruct("Retraction", gone, rename=names, gc=False)
         self._content = msgspec.json.Decoder(content).decode
-        self._head = msgspec.json.Decoder(_Head).decode
+        self._head = msgspec.json.Decoder(retraction).decode
 
     def read(self, record: ResultRecord) -> Cell:
         """Read a record.
@@ -72,21 +78,21 @@ class Reader:
             head = content = self._content(value)
         except msgspec.DecodeError as error:
             head, content = self._retraction(value, error), None
-        if record.key != b"%d|%b" % (head.portfolio, str(head.session).encode()):
-            message = f"key {record.key!r} of {head.portfolio}|{head.session}"
+        if record.key != f"{head.owner}|{head.session}".encode():
+            message = f"key {record.key!r} of {head.owner}|{head.session}"
             raise RefusedError(message)
         revision = head.revision
         return Cell(
-            head.portfolio,
+            head.owner,
             head.session,
             (revision.p, revision.m, revision.v),
             content,
         )
 
-    def _retraction(self, value: bytes, error: msgspec.DecodeError) -> _Head:
+    def _retraction(self, value: bytes, error: msgspec.DecodeError) -> Any:
         """Read what is no content: a retraction, or refused for that reason."""
         try:
-            head: _Head = self._head(value)
+            head: Any = self._head(value)
         except msgspec.DecodeError:
             raise RefusedError(str(error)) from error
         if not head.retracted:
@@ -94,7 +100,7 @@ class Reader:
         return head
 
 
-_unpack_head = msgspec.json.Decoder(_Head).decode
+_unpack_revised = msgspec.json.Decoder(_Revised).decode
 _NO_REVISION: Revision = (-1, -1, -1)
 
 
@@ -105,7 +111,7 @@ def revision_of(record: ResultRecord) -> Revision:
             if name == "r":
                 p, m, v = value.split(b",")
                 return int(p), int(m), int(v)
-        revision = _unpack_head(record.value or b"").revision
+        revision = _unpack_revised(record.value or b"").revision
     except ValueError:  # msgspec's errors are ValueErrors too
         return _NO_REVISION
     return revision.p, revision.m, revision.v
@@ -174,28 +180,54 @@ class RowWriter:
     """
 
     def __init__(self, family: Family) -> None:
-        head = ("portfolio_id", "session", "as_of", "status", "rev_p", "rev_m", "rev_v")
-        self.columns = (*head, *family.values, *family.arrays)
+        self.columns = (
+            *(family.owner, "session", "as_of", "rev_p", "rev_m", "rev_v"),
+            *(() if family.of_symbols else ("status",)),
+            *family.values,
+            *family.arrays,
+            *(("content",) if family.document else ()),
+        )
+        self._has_status = not family.of_symbols
         self._values = attrgetter(*family.values)
         self._arrays = attrgetter(*family.arrays) if family.arrays else None
-        self._count = len(family.arrays)
+        self._parts = attrgetter(*family.document) if family.document else None
+        self._names = [
+            f'{"," if place else "{"}"{name}":'.encode()
+            for place, name in enumerate(family.document)
+        ]
 
     def row(self, cell: Cell) -> bytes:
         """One line for a cell that has content."""
         content, (p, m, v) = cell.content, cell.revision
         assert content is not None  # noqa: S101 - narrows the type
-        as_of, status = _text(content.as_of), _text(content.status)
-        head = f"{cell.portfolio}\t{cell.session}\t{as_of}\t{status}\t{p}\t{m}\t{v}\t"
-        values = b"\t".join(self._values(content))
-        if self._arrays is None:
-            return head.encode() + values + b"\n"
+        owner = cell.owner if isinstance(cell.owner, int) else _text(cell.owner)
+        head = f"{owner}\t{cell.session}\t{_text(content.as_of)}\t{p}\t{m}\t{v}\t"
+        if self._has_status:
+            head += _text(content.status) + "\t"
+        row = head.encode() + b"\t".join(self._values(content))
+        if self._arrays is not None:
+            row += self._spelled_arrays(content)
+        if self._parts is not None:
+            row += b"\t" + self._document(content)
+        return row + b"\n"
+
+    def _document(self, content: Any) -> bytes:
+        """Put the fields of the document together again."""
+        assert self._parts is not None  # noqa: S101 - narrows the type
+        pieces: list[Any] = []
+        for name, raw in zip(self._names, self._parts(content), strict=True):
+            pieces += (name, raw)
+        return b"".join([*pieces, b"}"])
+
+    def _spelled_arrays(self, content: Any) -> bytes:
+        assert self._arrays is not None  # noqa: S101 - narrows the type
         raws = self._arrays(content)
         arrays = b"\t".join(raws)
         if _ESCAPE in arrays:
             arrays = b"\t".join([_respell(bytes(raw)) for raw in raws])
         else:
             arrays = b"{" + arrays.replace(b"]\t[", b"}\t{")[1:-1] + b"}"
-        return head.encode() + values + b"\t" + arrays + b"\n"
+        return b"\t" + arrays
 
 
 def _text(text: str) -> str:

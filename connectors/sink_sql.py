@@ -9,11 +9,6 @@ from connectors.postgres import RESULTS_SCHEMA, literal, quote
 from connectors.sink import Family
 
 _REVISION = ("rev_p", "rev_m", "rev_v")
-_ARRAYS = (
-    "unnest($1::bigint[], $2::date[], $3::bigint[], $4::bigint[], $5::integer[]) "
-    "AS r (portfolio_id, session, rev_p, rev_m, rev_v)"
-)
-_RETRACTIONS = f"{RESULTS_SCHEMA}.sink_retractions"
 
 
 def _newer(one: str, other: str, sign: str = ">") -> str:
@@ -21,9 +16,10 @@ def _newer(one: str, other: str, sign: str = ">") -> str:
     return f"({ones}) {sign} ({others})"
 
 
-def _same(one: str, other: str) -> str:
+def _arrays(family: Family) -> str:
     return (
-        f"{one}.portfolio_id = {other}.portfolio_id AND {one}.session = {other}.session"
+        f"unnest($1::{family.owner_type}[], $2::date[], $3::bigint[], $4::bigint[], "
+        f"$5::integer[]) AS r ({family.owner}, session, rev_p, rev_m, rev_v)"
     )
 
 
@@ -63,7 +59,15 @@ class Statements:
         table = f"{RESULTS_SCHEMA}.{family.table}"
         names = ", ".join(map(quote, columns))
         staged = f"stage_{family.name}"
+        owner, arrays = family.owner, _arrays(family)
+        retractions = f"{RESULTS_SCHEMA}.{family.retractions}"
         is_family = f"k.family = {literal(family.name)}"
+
+        def same(one: str, other: str) -> str:
+            return (
+                f"{one}.{owner} = {other}.{owner} AND {one}.session = {other}.session"
+            )
+
         self.staged = staged
         # Its rows are dropped at each commit; wide ones stay uncompressed.
         self.stage = (
@@ -72,26 +76,26 @@ class Statements:
         )
         self.merge = (
             f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM {staged} AS s "
-            f"WHERE NOT EXISTS (SELECT FROM {_RETRACTIONS} AS k WHERE {is_family} "
-            f"AND {_same('k', 's')} AND {_newer('k', 's', '>=')}) "
-            "ON CONFLICT (portfolio_id, session) DO UPDATE SET "
+            f"WHERE NOT EXISTS (SELECT FROM {retractions} AS k WHERE {is_family} "
+            f"AND {same('k', 's')} AND {_newer('k', 's', '>=')}) "
+            f"ON CONFLICT ({owner}, session) DO UPDATE SET "
             + ", ".join(f"{quote(c)} = excluded.{quote(c)}" for c in columns[2:])
             + f" WHERE {_newer('excluded', 't')}"
         )
         self.forget_retractions = (
-            f"DELETE FROM {_RETRACTIONS} AS k USING {staged} AS s "
-            f"WHERE {is_family} AND {_same('k', 's')} AND {_newer('s', 'k')}"
+            f"DELETE FROM {retractions} AS k USING {staged} AS s "
+            f"WHERE {is_family} AND {same('k', 's')} AND {_newer('s', 'k')}"
         )
         self.delete = (
-            f"DELETE FROM {table} AS t USING {_ARRAYS} "
-            f"WHERE {_same('t', 'r')} AND {_newer('r', 't')}"
+            f"DELETE FROM {table} AS t USING {arrays} "
+            f"WHERE {same('t', 'r')} AND {_newer('r', 't')}"
         )
         self.retract = (
-            f"INSERT INTO {_RETRACTIONS} AS k (family, portfolio_id, session, "
+            f"INSERT INTO {retractions} AS k (family, {owner}, session, "
             f"{', '.join(_REVISION)}) SELECT {literal(family.name)}, r.* "
-            f"FROM {_ARRAYS} WHERE NOT EXISTS "
-            f"(SELECT FROM {table} AS t WHERE {_same('t', 'r')}) "
-            "ON CONFLICT (family, portfolio_id, session) DO UPDATE SET "
+            f"FROM {arrays} WHERE NOT EXISTS "
+            f"(SELECT FROM {table} AS t WHERE {same('t', 'r')}) "
+            f"ON CONFLICT (family, {owner}, session) DO UPDATE SET "
             + ", ".join(f"{c} = excluded.{c}" for c in _REVISION)
             + f" WHERE {_newer('excluded', 'k')}"
         )

@@ -120,7 +120,7 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(names.market_checkpoint, 1, compacted()),
         *(
             Topic(name, many, compacted())
-            for name in (names.snapshots, names.positions, names.risk)
+            for name in (names.snapshots, names.positions, names.risk, names.symbols)
         ),
     ]
 

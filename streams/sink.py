@@ -192,7 +192,9 @@ def position(place: TopicPartition, at: int, first: int, end: int) -> int:
             f"ends at {end}: it is not the same topic any more. If the journal was "
             "made anew, empty what came from the old one: TRUNCATE "
             "analytics.portfolio_snapshots, analytics.position_arrays, "
-            "analytics.sink_retractions, analytics.sink_offsets, analytics.sink_refused"
+            "analytics.portfolio_risk, analytics.symbol_statistics, "
+            "analytics.sink_retractions, analytics.symbol_retractions, "
+            "analytics.sink_offsets, analytics.sink_refused"
         )
         raise SinkSetupError(message)
     return max(at, first)

@@ -8,5 +8,5 @@ from importlib.resources import files
 
 
 def read(name: str) -> str:
-    """Text of ``source.sql``, ``analytics.sql`` or ``positions_valued.sql``."""
+    """Text of ``source.sql``, ``analytics.sql``, ``risk.sql`` or the valued view's."""
     return files(__name__).joinpath(name).read_text("utf-8")

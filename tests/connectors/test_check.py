@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -16,8 +17,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from analytics.batch import derive
+from analytics.batch import Oracle
 from analytics.batch.compare import COUNTS, MONEY, QUALITY, SNAPSHOT
+from analytics.batch.nested import cells
 from connectors.check import SOURCE, check, check_until
 from connectors.postgres import apply_schema
 from connectors.settings import PostgresSettings
@@ -76,12 +78,12 @@ def money(value: int | None, places: int = 4) -> Decimal | None:
 async def sink(connection: asyncpg.Connection) -> None:
     """Write what the oracle says as the sink would."""
     revision = {"rev_p": 1, "rev_m": 1, "rev_v": 1}
-    for owner, session, snapshot, positions in derive(ROWS, CALENDAR):
-        head = {
-            "portfolio_id": owner,
-            "session": date.fromordinal(CALENDAR.days[session]),
-            **revision,
-        }
+    for owner, session, made in everything():
+        day = date.fromordinal(CALENDAR.days[session])
+        head = {"portfolio_id": owner, "session": day, **revision}
+        risk = {**head, "content": as_json(made["risk"])}
+        await insert(connection, "analytics.portfolio_risk", risk)
+        snapshot, positions = made["snapshots"], made["positions"]
         written = {
             name: money(value)
             if name not in COUNTS and isinstance(value, int)
@@ -103,6 +105,41 @@ async def sink(connection: asyncpg.Connection) -> None:
         arrays["flags"] = json.dumps(positions["flags"])
         arrays["reasons"] = json.dumps(positions["reasons"])
         await insert(connection, "analytics.position_arrays", {**head, **arrays})
+    for symbol, session, content in statistics():
+        day = date.fromordinal(CALENDAR.days[session])
+        row = {"symbol": symbol, "session": day, "content": as_json(content)}
+        await insert(connection, "analytics.symbol_statistics", {**row, **revision})
+
+
+@cache
+def everything() -> list[tuple[int, int, dict[str, Any]]]:
+    oracle = Oracle(ROWS, CALENDAR)
+    return [
+        (owner, session, made)
+        for owner in oracle.portfolios
+        for session, made in oracle.families(owner)
+    ]
+
+
+@cache
+def statistics() -> list[tuple[str, int, dict[str, Any]]]:
+    oracle = Oracle(ROWS, CALENDAR)
+    return [
+        (symbol, session, content)
+        for symbol in oracle.symbols()
+        for session, content in oracle.symbol(symbol)
+    ]
+
+
+def as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, default=lambda unsure: unsure.value)
+
+
+def nested_cells() -> int:
+    """Cells of risk and symbols that are compared."""
+    contents = [made["risk"] for _, _, made in everything()]
+    contents += [content for _, _, content in statistics()]
+    return sum(len(list(cells(c, json.loads(as_json(c))))) for c in contents)
 
 
 @pytest.fixture
@@ -127,10 +164,18 @@ async def test_nothing_differs(database):
     assert differences(found) == (0, "")
     lots = await database.fetchval("select count(*) from analytics.position_values")
     records = await database.fetchval("select count(*) from analytics.position_arrays")
-    assert found.cells == records * (len(SNAPSHOT) + 10) + records * 2 + lots * 14
+    money_cells = records * (len(SNAPSHOT) + 10) + records * 2 + lots * 14
+    assert found.cells == money_cells + nested_cells()
+
+
+def put(path: str, value: Any) -> str:
+    """Set a field of a content."""
+    json_value = f"'{json.dumps(value)}'"
+    return f"content = jsonb_set(content::jsonb, '{path}', {json_value})::json"
 
 
 SNAPSHOTS, ARRAYS = "portfolio_snapshots", "position_arrays"
+RISK, STATISTICS = "portfolio_risk", "symbol_statistics"
 RATIOS = ("daily_return", "hhi", "effective_names", "top3", "top10")
 LOT_NUMBERS = ("quantity", "entry_price", "price", "market_value", "pnl", "traded")
 LOT_WORDS = ("symbol", "position_type", "investment_class", "price_status")
@@ -157,6 +202,14 @@ SPOILT = [
     (ARRAYS, "lot[1] = 99", "lot"),
     (ARRAYS, "flags = jsonb_set(flags, '{0}', '[1]')", "flags of lot 1"),
     (ARRAYS, "portfolio_id = 777 where portfolio_id = 2", "record"),
+    (RISK, put("{betas,market,coverage}", 0.5), "betas.market.coverage"),
+    (RISK, put("{styles,Value,reason}", "x"), "styles.Value.reason"),
+    (RISK, put("{sectors,0,net,0}", 7.5), "sectors.0.net.0"),
+    (RISK, put("{correlation,excluded}", 77), "correlation.excluded"),
+    (RISK, "portfolio_id = 777 where portfolio_id = 2", "record"),
+    (STATISTICS, put("{market,n}", 77), "market.n"),
+    (STATISTICS, put("{har,unheard}", 1), "har.unheard"),
+    (STATISTICS, "session = '2024-12-22' where session = '2024-12-24'", "record"),
 ]
 
 
@@ -168,7 +221,7 @@ async def test_a_spoilt_cell_is_named(database, table, spoil, column):
     assert first == column
 
 
-@pytest.mark.parametrize("table", [SNAPSHOTS, ARRAYS])
+@pytest.mark.parametrize("table", [SNAPSHOTS, ARRAYS, RISK, STATISTICS])
 async def test_a_lost_record_is_named(database, table):
     await database.execute(f"DELETE FROM analytics.{table}")
     differ, first = differences(await check(database, "public", CALENDAR))
