@@ -25,6 +25,8 @@ LOT_FIELDS = {
     "entry": "i4",
     "end": "i4",
     "private": "?",
+    "listed": "?",
+    "sector": "i4",
     "entry_price": "i8",
     "mark": "i8",
     "multiplier": "i8",
@@ -193,10 +195,12 @@ class Book:
             lot, last = holding.lot, holding.steps[-1].session
             mark = -1 if lot.last_price is None else lot.last_price
             column, name = self.market.column(lot.symbol), names[lot.symbol]
-            when = (holding.entry, holding.end, holding.private)
+            sector = self.market.column(holding.classified_by)
+            kind = (holding.private, holding.listed, sector)
             money = (lot.entry_price, mark, holding.multiplier)
             where = (name, step, end, last)
-            rows.append((slot, lot.id, column, *when, *money, *where))
+            when = (holding.entry, holding.end)
+            rows.append((slot, lot.id, column, *when, *kind, *money, *where))
             for made in holding.steps:
                 blank = Step(made.session, 0, 0, 0)
                 steps.append(tuple_of(blank if large else made))

@@ -9,7 +9,7 @@ from analytics.changed import Touches
 from analytics.market import PRICES, Market
 from analytics.money import decimal
 from analytics.results import Cause
-from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, PortfolioRow
+from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, Row
 from analytics.state import EVENTS, FLOWS, Trace
 from analytics.touch import NO_CAUSE
 
@@ -35,7 +35,7 @@ class Causes:
         return self._add(touches, len(touches))
 
     def add(self, trace: Trace | None) -> int:
-        """Add a change of a portfolio's row; its reference."""
+        """Add a change of a row; its reference."""
         return NO_CAUSE if trace is None else self._add(trace, 1)
 
     def _add(self, block: Touches | Trace, count: int) -> int:
@@ -108,6 +108,7 @@ COLUMNS = {
     "closed": "quantity_closed",
     "price": "exit_price",
     "realized": "realized_pnl",
+    "benchmark": "benchmark_code",
 }
 SCALES = {
     **dict.fromkeys(
@@ -119,7 +120,7 @@ SCALES = {
 }
 
 
-def _row_words(table: str, row: PortfolioRow | None) -> dict[str, str | None]:
+def _row_words(table: str, row: Row | None) -> dict[str, str | None]:
     """Columns of a row as text, under their names in the source."""
     if row is None:
         return {}

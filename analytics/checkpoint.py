@@ -110,9 +110,11 @@ def decode_said(blob: bytes) -> SaidBlob:
     return _said.decode(blob)
 
 
-def portfolios(part: Part) -> list[int]:
-    """Ids of the portfolios of a part."""
-    found: list[int] = np.frombuffer(part.portfolios, dtype="<i8").tolist()
+def owners(part: Part) -> list[int] | list[str]:
+    """Portfolios, or symbols, of a part."""
+    if isinstance(part.owners, list):
+        return part.owners
+    found: list[int] = np.frombuffer(part.owners, dtype="<i8").tolist()
     return found
 
 

@@ -11,8 +11,10 @@ from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.positions import PositionWriter
 from analytics.records import FINAL, INTRADAY, digest, encode
-from analytics.results import SNAPSHOTS, Result, Revision
+from analytics.results import RISK, SNAPSHOTS, SYMBOLS, Result, Revision
+from analytics.risk import RiskDesk
 from analytics.said import DOUBTED, NOTHING, SAID, UNKNOWN, Said, previous
+from analytics.symbol_cells import SymbolCells
 from analytics.valuation import value
 
 CHUNK = 2048
@@ -22,10 +24,19 @@ Story = dict[int, tuple[Revision, int]]
 class Deriver:
     """Derives cells; keeps nothing between two calls."""
 
-    def __init__(self, market: Market, book: Book, said: Said) -> None:
+    def __init__(
+        self,
+        market: Market,
+        book: Book,
+        said: Said,
+        risk: RiskDesk,
+        symbols: SymbolCells,
+    ) -> None:
         self._market = market
         self._book = book
         self._said = said
+        self._risk = risk
+        self._symbols = symbols
         self._positions = PositionWriter(book, market)
 
     def derive(
@@ -38,6 +49,9 @@ class Deriver:
         """Results of cells (slot, session, cause) that differ from what was said."""
         found: list[Result] = []
         slot, session, ref = cells
+        if family == RISK:  # sessions share what is computed of symbols
+            order = np.argsort(session, kind="stable")
+            slot, session, ref = slot[order], session[order], ref[order]
         self._said.cover(int(session.min()), int(session.max()), self._book.slots.used)
         for start in range(0, len(slot), CHUNK):
             part = slice(start, start + CHUNK)
@@ -79,6 +93,11 @@ class Deriver:
         partition = book.slots["partition"][slot]
         as_of = np.array([story[p][1] for p in partition.tolist()])
         final = (as_of >= closed) & ~partial
+        if family == RISK:
+            words = [FINAL if yes else INTRADAY for yes in final.tolist()]
+            made = self._risk.portfolios(slot, session, words)
+            unknown = np.full(len(slot), UNKNOWN)
+            return made, unknown, unknown
         cells, rows = value(book, market, slot, session)
         phase = snapshots.phases(book, cells)
         nav = pnl = np.full(len(slot), UNKNOWN)
@@ -100,6 +119,57 @@ class Deriver:
             made[place] = encode(snapshot if family == SNAPSHOTS else lots)
             nav[place], pnl[place] = (UNKNOWN if m is None else m for m in money)
         return made, nav, pnl
+
+    def symbols(
+        self, cells: tuple[Indices, Ints, Ints], story: Story, causes: Causes
+    ) -> list[Result]:
+        """Results of cells (column, session, cause) of symbols."""
+        column, session, ref = cells
+        found, desk, said = [], self._symbols, self._symbols.said
+        order = np.argsort(session, kind="stable")
+        column, session, ref = column[order], session[order], ref[order]
+        desk.cover(int(session.min()), int(session.max()))
+        there = (desk.first[column] <= session) & (session <= self._market.last_session)
+        contents: list[bytes | None] = [None] * len(column)
+        some = np.flatnonzero(there)
+        if len(some):
+            made = self._risk.symbols(column[some], session[some])
+            for place, one in zip(some.tolist(), made, strict=True):
+                contents[place] = one
+        row = said.rows_of(session)
+        known = {name: said[name][row, column].tolist() for name in said.fields}
+        for place, content in enumerate(contents):
+            mark = 0 if content is None else digest(content)
+            state = known["state"][place]
+            if (
+                state == NOTHING
+                if content is None
+                else (state == SAID and known["digest"][place] == mark)
+            ):
+                continue
+            at = int(column[place])
+            partition = int(desk.partition[at])
+            revision, as_of = story[partition]
+            name, day = self._market.symbols[at], int(session[place])
+            values = (SAID if mark else NOTHING, mark, *_parts(revision))
+            for field, value_ in zip(said.fields, values, strict=True):
+                said[field][row[place], at] = value_
+            self._said.dirty.setdefault(partition, set()).add(day)
+            found.append(
+                Result(
+                    SYMBOLS,
+                    partition,
+                    name,
+                    day,
+                    revision,
+                    mark,
+                    content,
+                    as_of,
+                    causes.get(int(ref[place])),
+                    previous(known, place),
+                )
+            )
+        return found
 
     def _partial(self, slot: Indices, session: Ints) -> Bools:
         partial: Bools = self._book.slots["partial"][slot].copy()
@@ -183,3 +253,7 @@ class Deriver:
 
 
 __all__ = ["DOUBTED", "Deriver"]
+
+
+def _parts(revision: Revision) -> tuple[int, int, int]:
+    return revision.p, revision.m, revision.version

@@ -16,15 +16,25 @@ from analytics import checkpoint
 from analytics.book import Book
 from analytics.calendar import Calendar
 from analytics.deriving import Deriver
+from analytics.factors import Factors
 from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.partitions import Partition
-from analytics.results import DERIVATION_VERSION, FAMILIES, Result, Revision
+from analytics.results import (
+    ALL_FAMILIES,
+    DERIVATION_VERSION,
+    FAMILIES,
+    SYMBOLS,
+    Result,
+    Revision,
+)
+from analytics.risk import RiskDesk
 from analytics.rows import Change
-from analytics.said import DOUBTED, SAID, Said
+from analytics.said import DOUBTED, SAID, Part, Said
 from analytics.said import NOTHING as UNSAID
 from analytics.spreading import Spreader
 from analytics.state import Account
+from analytics.symbol_cells import PartitionOf, SymbolCells
 from analytics.validate import validate
 
 
@@ -37,23 +47,49 @@ class Engine:
         Sessions of the exchange.
     version
         Version of the definitions, third part of every revision.
+    families
+        What is derived at all; the rest costs nothing.
+    factors
+        What risk is measured against.
+    symbol_partition
+        Partition that publishes a symbol's statistics; None: no one does.
     """
 
-    def __init__(self, calendar: Calendar, version: int = DERIVATION_VERSION) -> None:
+    def __init__(
+        self,
+        calendar: Calendar,
+        version: int = DERIVATION_VERSION,
+        *,
+        families: Collection[str] = ALL_FAMILIES,
+        factors: Factors | None = None,
+        symbol_partition: PartitionOf | None = None,
+    ) -> None:
         self.calendar = calendar
         self.version = version
         self.market = Market(calendar)
         self.book = Book(self.market)
-        self.said = Said()
+        self.families = tuple(f for f in ALL_FAMILIES if f in families)
+        self.said = Said([f for f in FAMILIES if f in families])
         self.partitions: dict[int, Partition] = {}
-        self._spreader = Spreader(self.market, self.book, self.said, self.partitions)
-        self._deriver = Deriver(self.market, self.book, self.said)
+        self._risk = RiskDesk(self.book, self.market, factors or Factors())
+        self.symbols = SymbolCells(
+            self.market,
+            self._risk.factors,
+            symbol_partition if SYMBOLS in self.families else None,
+        )
+        desks = (self._risk, self.symbols)
+        self._spreader = Spreader(
+            self.market, self.book, self.said, self.partitions, *desks
+        )
+        self._deriver = Deriver(self.market, self.book, self.said, *desks)
 
     # --- partitions ------------------------------------------------------------
 
     def add_partition(self, partition: int) -> None:
         """Take a partition, empty, at offset 0. Of one that is held: nothing."""
-        self.partitions.setdefault(partition, Partition(partition))
+        if partition not in self.partitions:
+            self.partitions[partition] = Partition(partition)
+            self.symbols.own(partition)
 
     def drop_partition(self, partition: int) -> None:
         """Forget a partition: rows, what was said, touches."""
@@ -63,6 +99,7 @@ class Engine:
             self.said.drop(account.slot)
             self.book.free_slot(account.slot)
         self.said.dirty.pop(partition, None)
+        self.symbols.disown(partition)
 
     def _account(self, partition: int, portfolio: int) -> Account:
         accounts = self.partitions[partition].accounts
@@ -129,7 +166,7 @@ class Engine:
         return not self.market.open and self._spreader.waiting()
 
     def derive(
-        self, families: Collection[str] = FAMILIES, limit: int | None = None
+        self, families: Collection[str] = ALL_FAMILIES, limit: int | None = None
     ) -> list[Result]:
         """Results of touched cells that differ from what was last said.
 
@@ -142,13 +179,19 @@ class Engine:
             return []
         self._spreader.spread()
         found: list[Result] = []
-        for family in FAMILIES:
+        for family in self.said.frames:
             if family in families:
                 cells = self._spreader.take(family, limit)
                 if len(cells[0]):
                     found += self._deriver.derive(
                         family, cells, self._revisions(), self._spreader.causes
                     )
+        if SYMBOLS in families:
+            cells = self.symbols.take(limit)
+            if len(cells[0]):
+                found += self._deriver.symbols(
+                    cells, self._revisions(), self._spreader.causes
+                )
         self._spreader.clean()
         return found
 
@@ -176,7 +219,9 @@ class Engine:
         home = self.partitions[partition]
         if since is not None and since >= self._spreader.history.start:
             home.since = since if home.since is None else min(since, home.since)
+            self.symbols.catch_up(partition, home.since)
             return
+        self.symbols.touch_all(partition)
         for account in home.accounts.values():
             self._spreader.touch(account)
 
@@ -186,7 +231,7 @@ class Engine:
         self,
         partition: int,
         family: str,
-        portfolio: int,
+        owner: int | str,
         session: int,
         digest: int | None,
         revision: Revision,
@@ -203,23 +248,27 @@ class Engine:
             "m": revision.m,
             "v": revision.version,
         }
-        self._note(partition, family, portfolio, session, values)
+        self._note(partition, family, owner, session, values)
 
     def forget_said(
-        self, partition: int, family: str, portfolio: int, session: int
+        self, partition: int, family: str, owner: int | str, session: int
     ) -> None:
         """Publish a cell again, or retract it: a foreign record overwrote it."""
-        self._note(partition, family, portfolio, session, {"state": DOUBTED})
+        self._note(partition, family, owner, session, {"state": DOUBTED})
 
     def _note(
         self,
         partition: int,
         family: str,
-        portfolio: int,
+        owner: int | str,
         session: int,
         values: dict[str, int],
     ) -> None:
-        account = self._account(partition, portfolio)
+        if isinstance(owner, str):
+            self.symbols.note(partition, owner, session, values)
+            self.said.dirty.setdefault(partition, set()).add(session)
+            return
+        account = self._account(partition, owner)
         self.said.note(partition, family, session, account.slot, values)
         self._spreader.touched.add_one(family, session, account.slot)
 
@@ -268,29 +317,49 @@ class Engine:
         self._spreader.spread()
         home, part = self.partitions[partition], self.market.partial_from()
         waiting = self._spreader.touched.waiting(self.book.slots_of(partition))
-        return {
-            session: checkpoint.encode_said(
+        symbols = dict(self.symbols.pending(partition))
+        sessions = set(
+            self.said.wanted(
+                partition, self.book, [*waiting, *symbols], only_dirty=only_dirty
+            )
+        )
+        if not only_dirty:
+            sessions |= self.symbols.sessions(partition)
+        found = {}
+        for session in sorted(sessions):
+            cells = waiting.get(session, {})
+            parts = self.said.dump(session, self.book, partition, cells)
+            pending = symbols.get(session, [])
+            parts[SYMBOLS] = self.symbols.dump(partition, session, pending)
+            found[session] = checkpoint.encode_said(
                 session < self._spreader.finals(home),
                 part is not None and session >= part,
-                self.said.dump(session, self.book, partition, waiting.get(session, {})),
+                parts,
             )
-            for session in self.said.wanted(
-                partition, self.book, waiting, only_dirty=only_dirty
-            )
-        }
+        return found
 
     def load_said(self, partition: int, session: int, blob: bytes) -> None:
         """Inverse of ``dump_said``."""
         part = checkpoint.decode_said(blob)
         for family, cells in part.families.items():
-            ids = checkpoint.portfolios(cells)
-            slots = [self._account(partition, ident).slot for ident in ids]
-            self.said.cover(session, session, self.book.slots.used)
-            self.said.load(family, session, cells, slots)
-            for ident in cells.pending:
-                slot = self._account(partition, ident).slot
-                self._spreader.touched.add_one(family, session, slot)
+            if family == SYMBOLS:
+                self.symbols.load(session, cells)
+            else:
+                self._load_cells(partition, family, session, cells)
         self.partitions[partition].loaded_as[session] = (part.final, part.partial)
+
+    def _load_cells(
+        self, partition: int, family: str, session: int, cells: Part
+    ) -> None:
+        slots = [
+            self._account(partition, int(ident)).slot
+            for ident in checkpoint.owners(cells)
+        ]
+        self.said.cover(session, session, self.book.slots.used)
+        self.said.load(family, session, cells, slots)
+        for ident in cells.pending:
+            slot = self._account(partition, int(ident)).slot
+            self._spreader.touched.add_one(family, session, slot)
 
     def dump_market(self, only_dirty: bool = True) -> dict[int | str, bytes]:
         """Dump closes by session, and under words what is not by session.

@@ -218,6 +218,11 @@ def _return(now: Cell, reasons: dict[str, str], *, result: bool) -> float | None
     return float(now.money["pnl"]) / float(now.denominator)
 
 
+def daily_return(market: Market, compiled: Compiled, t: int, now: Cell) -> float | None:
+    """Daily return of a cell, None where it is null."""
+    return _return(now, {}, result=_result_known(market, compiled, t, now))
+
+
 def _concentration(now: Cell, reasons: dict[str, str]) -> dict[str, object]:
     net: dict[str, int] = {}
     for day in now.days:

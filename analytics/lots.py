@@ -71,6 +71,17 @@ class Holding(Struct, frozen=True):
         """Whether it is marked at any age."""
         return self.lot.klass == "PRIVATE"
 
+    @property
+    def listed(self) -> bool:
+        """Whether its symbol's statistics are its own: PUBLIC and no option."""
+        return self.lot.klass == "PUBLIC" and self.lot.type not in OPTION_TYPES
+
+    @property
+    def classified_by(self) -> str:
+        """Symbol whose profile says its sector: of an option, the underlying."""
+        underlying = self.lot.underlying if self.lot.type in OPTION_TYPES else None
+        return underlying or self.lot.symbol
+
 
 def opened(lot: Lot, events: Iterable[Event]) -> int:
     """Q: the quantity at entry, what is left plus what its events have closed."""

@@ -19,6 +19,7 @@ from analytics.changed import Touches, merge
 from analytics.frame import Frame
 from analytics.money import SMALL, Bools, Floats, Indices, Ints
 from analytics.rows import Change, Price, Profile, Version, Weight
+from analytics.state import Trace
 
 PRICES = "market_data_cache"
 PROFILES = "company_profiles"
@@ -44,6 +45,8 @@ class Market:
     ----------
     offset
         Next record of the market log.
+    others_at
+        Market offset after the newest change of a profile or weight.
     newest
         T: the newest session that has a price of any symbol; None without one.
     clock
@@ -67,6 +70,8 @@ class Market:
         self._carry = Carry(self.frame)
         self._touches: list[Touches] = []
         self._touched = 0
+        self._others: Trace | None = None
+        self.others_at = 0
 
     # --- reading ---------------------------------------------------------------
 
@@ -160,6 +165,11 @@ class Market:
         if known is None or known[0] < change.version:
             held[key] = (change.version, change.row)
             self.dirty.add(name)
+            old = None if known is None else known[1]
+            if old != change.row:
+                self._others = Trace(
+                    change.table, key, change.version, change.ts, old, change.row
+                )
 
     def _prices(self, changes: list[Change]) -> list[int]:
         index, column = self.calendar.index, self.column
@@ -303,6 +313,8 @@ class Market:
     ) -> None:
         """Note whether the record just folded leaves a transaction incomplete."""
         self.offset = next_offset
+        if self._others is not None:
+            self.others_at = next_offset
         if more or self.open_at >= 0:
             self.open_at = next_offset if more else -1
             self.dirty.add("clock")
@@ -318,8 +330,8 @@ class Market:
         return min(self.partial.values(), default=None)
 
     def touched(self) -> bool:
-        """Whether prices changed since ``take_touches``."""
-        return bool(self._touches)
+        """Whether anything changed that was not taken."""
+        return bool(self._touches) or self._others is not None
 
     def restore(
         self, session: int, columns: Indices, arrays: list[Any], clock: int
@@ -339,6 +351,11 @@ class Market:
         """Take out what changed since the last call."""
         parts, self._touches, self._touched = self._touches, [], 0
         return merge(parts) if parts else None
+
+    def take_others(self) -> Trace | None:
+        """Take out the newest change of a profile or a weight."""
+        change, self._others = self._others, None
+        return change
 
 
 def _value(row: Price | None) -> tuple[int, float]:

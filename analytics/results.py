@@ -1,7 +1,7 @@
 """What the engine hands out: one value for each record to publish.
 
-A result is the content of one (family, portfolio, session), as the bytes that
-are published, and its story: from which prefixes of the journal, after which
+A result is the content of one (family, owner, session), as the bytes that are
+published, and its story: from which prefixes of the journal, after which
 change, and what was said before.
 """
 
@@ -16,7 +16,12 @@ DERIVATION_VERSION = 1
 
 SNAPSHOTS = "snapshots"
 POSITIONS = "positions"
-FAMILIES = (SNAPSHOTS, POSITIONS)
+RISK = "risk"
+SYMBOLS = "symbols"
+MONEY_FAMILIES = (SNAPSHOTS, POSITIONS)
+FAMILIES = (*MONEY_FAMILIES, RISK)
+"""Families of portfolios."""
+ALL_FAMILIES = (*FAMILIES, SYMBOLS)
 
 Key: TypeAlias = tuple[int | str, ...]
 
@@ -63,7 +68,9 @@ class Result(Struct, frozen=True, gc=False):
     Attributes
     ----------
     family
-        ``"snapshots"`` or ``"positions"``.
+        One of ``ALL_FAMILIES``.
+    owner
+        Id of the portfolio; of family ``symbols`` the symbol.
     session
         Index of the session in the calendar.
     digest
@@ -77,7 +84,7 @@ class Result(Struct, frozen=True, gc=False):
 
     family: str
     partition: int
-    portfolio: int
+    owner: int | str
     session: int
     revision: Revision
     digest: int

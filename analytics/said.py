@@ -31,20 +31,23 @@ MONEY: dict[str, tuple[str, float | int]] = {
 
 
 class Part(Struct, array_like=True):
-    """Cells of one family in one session, of one partition."""
+    """Cells of one family in one session, of one partition.
 
-    portfolios: bytes
+    ``owners`` are the ids of portfolios, 8 bytes each, or symbols.
+    """
+
+    owners: bytes | list[str]
     fields: dict[str, bytes]
-    pending: list[int]
+    pending: list[int | str]
 
 
 class Said:
     """What was last said, over (session, slot)."""
 
-    def __init__(self) -> None:
+    def __init__(self, families: Iterable[str] = FAMILIES) -> None:
         self.frames = {
             family: Frame(FIELDS | (MONEY if family == SNAPSHOTS else {}))
-            for family in FAMILIES
+            for family in families
         }
         self.dirty: dict[int, set[int]] = {}
 

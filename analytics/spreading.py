@@ -18,8 +18,12 @@ from analytics.history import History
 from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.partitions import Partition
+from analytics.reach import by_symbol, to_everyone, to_holders
+from analytics.results import RISK
+from analytics.risk import RiskDesk
 from analytics.said import Said
 from analytics.state import NOTHING, Account, Trace, lots_of
+from analytics.symbol_cells import SymbolCells
 from analytics.touch import NO_CAUSE, NO_TIME, Onwards, Touched
 from analytics.watch import Hits, Watch
 
@@ -33,18 +37,23 @@ class Spreader:
         book: Book,
         said: Said,
         partitions: dict[int, Partition],
+        risk: RiskDesk,
+        symbols: SymbolCells,
     ) -> None:
         self._market = market
         self._book = book
         self._said = said
         self._partitions = partitions
+        self._risk = risk
+        self._symbols = symbols
+        self._loaded_market = False
         self._changed: dict[int, Account] = {}
         self._whole: dict[int, Account] = {}
         self._loaded: dict[int, Account] = {}
         self._watch = Watch()
         self._newest = -1
         self._partial: int | None = None
-        self.touched = Touched(book)
+        self.touched = Touched(book, said.frames)
         self.causes = Causes(market)
         self.history = History()
 
@@ -71,12 +80,15 @@ class Spreader:
         for noted in (self._changed, self._whole, self._loaded):
             noted.pop(account.slot, None)
         self._watch.drop(account.slot)
+        self._risk.own.drop(account.slot)
         self.touched.forget(account.slot)
 
     def market_loaded(self) -> None:
         """Take the market as it is: its changes have been spread before."""
         self._newest = self._market.last_session
         self._partial = self._market.partial_from()
+        self._loaded_market = True
+        self._symbols.market_loaded()
 
     def waiting(self) -> bool:
         """Whether there is anything to spread or to derive."""
@@ -91,7 +103,7 @@ class Spreader:
             return True
         if any(self.finals(home) != home.finals for home in homes):
             return True
-        return self.touched.ready(closed)
+        return self._symbols.waiting() or self.touched.ready(closed)
 
     # --- spreading -------------------------------------------------------------
 
@@ -102,6 +114,7 @@ class Spreader:
             self.settle(account)
         touches = market.take_touches()
         market.refresh()
+        self._move_returns(touches)
         base = NO_CAUSE if touches is None else self.causes.add_prices(touches)
         newest, self._newest = self._newest, market.last_session
         hits = self._watch.hits(market, touches, base, newest, self._newest)
@@ -118,6 +131,65 @@ class Spreader:
             effects = spread(market, touches, base)
             for cells in holders(self._book, effects, touches):
                 self.touched.add(*cells)
+            self._windows(touches, base)
+        moved = (newest, self._newest)
+        self._symbols.spread(touches, base, moved, self.history)
+        self._move_others()
+        self._spread_risk()
+
+    # --- risk ------------------------------------------------------------------
+
+    def _move_returns(self, touches: Touches | None) -> None:
+        if self._loaded_market:
+            self._risk.returns.rebuild()
+            self._loaded_market = False
+        if touches is not None:
+            self._risk.returns.update(touches)
+
+    def _windows(
+        self, touches: Touches, base: int, partition: int | None = None
+    ) -> None:
+        """Touch the windows that hold a return which changed closes move."""
+        symbols = by_symbol(touches, base, self._risk.factors.reach)
+        factors = self._symbols.factor_columns()
+        everyone = to_everyone(self._book.slots.used, symbols, factors)
+        of = self._book.slots["partition"]
+        for found in (to_holders(self._book, symbols), everyone):
+            if found is not None:
+                mine = partition is None or of[found.place] == partition
+                at = np.flatnonzero(np.broadcast_to(mine, found.place.shape))
+                self.touched.ranges.note(
+                    found.place[at],
+                    found.low[at],
+                    found.high[at],
+                    found.ts[at],
+                    found.ref[at],
+                )
+
+    def _move_others(self) -> None:
+        """Touch everything when a profile or a benchmark weight changed."""
+        trace = self._market.take_others()
+        if trace is not None:
+            self._all_sectors(None, trace.ts, self.causes.add(trace))
+
+    def _all_sectors(self, partition: int | None, ts: int, ref: int) -> None:
+        slots = self._book.slots
+        first = slots["first"][: slots.used]
+        there = first <= self._newest
+        if partition is not None:
+            there &= slots["partition"][: slots.used] == partition
+        at = np.flatnonzero(there)
+        self.touched.ranges.note(at, first[at], self._newest, ts, ref)
+
+    def _spread_risk(self) -> None:
+        """Touch risk where anything in its windows was touched."""
+        longest = max(w.sessions for w in self._risk.factors.volatility)
+        stretch = self.touched.ranges.take(longest)
+        if stretch is None or RISK not in self._said.frames:
+            return
+        self._risk.own.forget(stretch.place, stretch.low, stretch.high)
+        for cells in stretch.cells(self._newest):
+            self.touched.add_to(RISK, *cells)
 
     def take(self, family: str, limit: int | None) -> tuple[Indices, Ints, Ints]:
         """Take cells of a family: slot, session, reference of the cause."""
@@ -125,7 +197,7 @@ class Spreader:
 
     def clean(self) -> None:
         """Forget causes when no cell needs them."""
-        if not self.touched:
+        if not self.touched and not self._symbols:
             self.causes.clear()
 
     def _closed(self) -> Bools | None:
@@ -249,6 +321,8 @@ class Spreader:
         whole, low = partial != since_part, NO_FIRST
         if since is not None:
             self._complete(home)
+            if self._market.others_at > since:
+                self._all_sectors(home.id, NO_TIME, NO_CAUSE)
             low = self._reach(home, since)
         for account in home.accounts.values():
             if whole or self._book.settles(account.slot, low):
@@ -263,6 +337,7 @@ class Spreader:
         effects = spread(self._market, touches, 0)
         for session, slot, _, _ in holders(self._book, effects, touches):
             self.touched.add(session, slot[partition[slot] == home.id])
+        self._windows(touches, NO_CAUSE, home.id)
         return int(touches.session.min())
 
     def _complete(self, home: Partition) -> None:

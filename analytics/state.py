@@ -19,6 +19,7 @@ from analytics.rows import (
     Lot,
     Portfolio,
     PortfolioRow,
+    Row,
     Version,
 )
 
@@ -42,11 +43,11 @@ class Trace(Struct, frozen=True):
     """A changed row: what it was when it was last looked at, and its newest change."""
 
     table: str
-    key: int
+    key: int | str
     version: Version
     ts: int
-    old: PortfolioRow | None
-    new: PortfolioRow | None
+    old: Row | None
+    new: Row | None
 
 
 class Compiled(Struct, frozen=True):
@@ -152,7 +153,7 @@ def lots_of(traces: Iterable[Trace]) -> dict[int, Trace]:
 
 
 def _lots(trace: Trace) -> set[int]:
-    if trace.table == LOTS:
+    if trace.table == LOTS and isinstance(trace.key, int):
         return {trace.key}
     return {row.lot for row in (trace.old, trace.new) if isinstance(row, Event)}
 

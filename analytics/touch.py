@@ -10,12 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from analytics.book import NO_FIRST, Book
+from analytics.marks import NEVER, NO_CAUSE, NO_TIME
 from analytics.money import Bools, Indices, Ints
+from analytics.reach import Ranges
 from analytics.results import FAMILIES
 
-NEVER = -(2**63)
-NO_TIME = NEVER + 1
-NO_CAUSE = -1
+__all__ = ["NEVER", "NO_CAUSE", "NO_TIME", "Onwards", "Pending", "Touched"]
 
 # (session, slot, ts, ref): from this session on
 Onwards = tuple[int, int, int, int]
@@ -113,9 +113,10 @@ class Pending:
 class Touched:
     """Touched cells of all families, each taken at its own pace."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, families: Iterable[str] = FAMILIES) -> None:
         self._book = book
-        self._pending = {family: Pending() for family in FAMILIES}
+        self._pending = {family: Pending() for family in families}
+        self.ranges = Ranges()
 
     def __bool__(self) -> bool:
         return any(self._pending.values())
@@ -140,6 +141,15 @@ class Touched:
         """Touch cells of a session in all families."""
         for pending in self._pending.values():
             pending.add(session, slot, ts, ref, self._book.slots.used)
+        self.ranges.note(slot, session, session, ts, ref)
+
+    def add_to(
+        self, family: str, session: int, slot: Indices, ts: Ints, ref: Ints
+    ) -> None:
+        """Touch cells of one family; those before a first session are left out."""
+        there = self._book.slots["first"][slot] <= session
+        slots = self._book.slots.used
+        self._pending[family].add(session, slot[there], ts[there], ref[there], slots)
 
     def add_one(self, family: str, session: int, slot: int) -> None:
         """Touch one cell of one family."""

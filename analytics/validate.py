@@ -13,7 +13,6 @@ import numpy as np
 from analytics.accounts import compile_account
 from analytics.money import Indices, Ints
 from analytics.records import digest
-from analytics.results import FAMILIES
 from analytics.said import NOTHING, SAID
 from analytics.state import Account
 
@@ -35,7 +34,7 @@ def validate(engine: Engine) -> None:
     if not engine.touched() and not _open(engine):
         for account in _accounts(engine):
             _compiled(engine, account)
-        for family in FAMILIES:
+        for family in engine.said.frames:
             _said(engine, family)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
-from analytics.results import FAMILIES, Result
+from analytics.results import MONEY_FAMILIES, Result
 from analytics.rows import Change, Event, Flow, Lot, Portfolio, Price, Row, Version
 
 SESSIONS = 12
@@ -110,7 +110,9 @@ TABLES = {
 class Desk:
     """An engine with one partition, and a reader of its results."""
 
-    engine: Engine = field(default_factory=lambda: Engine(CALENDAR))
+    engine: Engine = field(
+        default_factory=lambda: Engine(CALENDAR, families=MONEY_FAMILIES)
+    )
     records: dict[Key, dict[str, Any]] = field(default_factory=dict)
     number: int = 0
     offsets: list[int] = field(default_factory=lambda: [0, 0])
@@ -166,12 +168,14 @@ class Desk:
 
     # --- results ---------------------------------------------------------------
 
-    def derive(self, families: Iterable[str] = FAMILIES, **more: Any) -> list[Result]:
+    def derive(
+        self, families: Iterable[str] = MONEY_FAMILIES, **more: Any
+    ) -> list[Result]:
         """Derive, check the engine, read."""
         found = self.engine.derive(tuple(families), **more)
         self.engine.validate()
         for result in found:
-            key = (result.family, result.portfolio, result.session)
+            key = (result.family, result.owner, result.session)
             if result.content is None:
                 del self.records[key]
             else:
@@ -196,4 +200,4 @@ def cells(
     results: Iterable[Result], family: str = "snapshots"
 ) -> list[tuple[int, int]]:
     """(portfolio, session) of the results of a family."""
-    return sorted((r.portfolio, r.session) for r in results if r.family == family)
+    return sorted((r.owner, r.session) for r in results if r.family == family)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.engine import Engine
+from analytics.results import MONEY_FAMILIES
 from analytics.rows import Flow, Portfolio, Profile, Version, Weight
 from tests.analytics.engine_desk import (
     CALENDAR,
@@ -60,7 +61,7 @@ class Store:
         engine.set_offsets(partition=(0, self.offsets[1]))
 
     def restored(self) -> Engine:
-        engine = Engine(CALENDAR)
+        engine = Engine(CALENDAR, families=MONEY_FAMILIES)
         self.load_market(engine)
         self.load_partition(engine)
         return engine
@@ -190,7 +191,7 @@ def test_a_blob_of_another_layout_is_refused(desk):
 def test_a_restart_at_another_offset_looks_only_at_what_changed(desk):
     store = Store()
     store.write(desk.engine)
-    other = Engine(CALENDAR)
+    other = Engine(CALENDAR, families=MONEY_FAMILIES)
     store.load_market(other)
     change = desk.change(price_row("A", 1, 12))
     other.fold_market([change], next_offset=desk.offsets[0] + 1)
@@ -202,7 +203,7 @@ def test_a_restart_at_another_offset_looks_only_at_what_changed(desk):
 
 def same_after_a_take_over(changes, chance: Random) -> None:
     """A partition is loaded into an engine whose market is further on."""
-    engine, records, store = Engine(CALENDAR), {}, Store()
+    engine, records, store = Engine(CALENDAR, families=MONEY_FAMILIES), {}, Store()
     stop = chance.randint(0, len(changes))
     for number, change in enumerate(changes[:stop]):
         fold(engine, change)
@@ -212,7 +213,7 @@ def same_after_a_take_over(changes, chance: Random) -> None:
             read(engine, records)
             store.write(engine, market=chance.random() < 0.5)
     at = store_offset = engine.market_offset() if stop else 0
-    taker = Engine(CALENDAR)
+    taker = Engine(CALENDAR, families=MONEY_FAMILIES)
     store.load_market(taker)
     later = changes[stop:]
     prices = [c for c in changes if c.portfolio is None][taker.market_offset() :]
@@ -254,11 +255,13 @@ def test_a_take_over_says_what_one_engine_says(changes, chance):
 @EXAMPLES
 def test_a_restart_says_what_one_engine_says(changes, stop):
     records = {}
-    engine = folded(Engine(CALENDAR), changes[:stop])
+    engine = folded(Engine(CALENDAR, families=MONEY_FAMILIES), changes[:stop])
     engine.derive(["snapshots"])  # positions are still to come
     snapshots = {
-        (r.family, r.portfolio, r.session): r.content
-        for r in folded(Engine(CALENDAR), changes[:stop]).derive(["snapshots"])
+        (r.family, r.owner, r.session): r.content
+        for r in folded(
+            Engine(CALENDAR, families=MONEY_FAMILIES), changes[:stop]
+        ).derive(["snapshots"])
     }
     records |= snapshots
     store = Store()

@@ -24,7 +24,7 @@ from analytics.effects import Effect
 from analytics.engine import Engine
 from analytics.market import Market
 from analytics.records import encode
-from analytics.results import FAMILIES
+from analytics.results import MONEY_FAMILIES
 from analytics.rows import Change, Flow, Portfolio
 from analytics.state import Account
 from tests.analytics.engine_desk import (
@@ -114,7 +114,7 @@ def finished(changes: list[Change]) -> dict[Any, bytes]:
         key = (change.table, change.key, change.portfolio)
         if key not in final or final[key].version < change.version:
             final[key] = change
-    return said(folded(Engine(CALENDAR), list(final.values())))
+    return said(folded(Engine(CALENDAR, families=MONEY_FAMILIES), list(final.values())))
 
 
 def folded(engine: Engine, changes: list[Change]) -> Engine:
@@ -135,7 +135,7 @@ def said(engine: Engine) -> dict[Any, bytes]:
 
 def read(engine: Engine, records: dict[Any, bytes]) -> None:
     for result in engine.derive():
-        key = (result.family, result.portfolio, result.session)
+        key = (result.family, result.owner, result.session)
         assert result.content != records.get(key), f"{key} says nothing new"
         if result.content is None:
             del records[key]
@@ -150,7 +150,7 @@ def any_way_same_bits(changes: list[Change], chance: Random) -> None:
     """Order, batching, duplicates and intermediate derives do not show."""
     mixed = changes + chance.choices(changes, k=4)
     chance.shuffle(mixed)
-    engine, records = Engine(CALENDAR), {}
+    engine, records = Engine(CALENDAR, families=MONEY_FAMILIES), {}
     engine.add_partition(0)
     while mixed:
         cut = chance.randint(1, 5)
@@ -164,7 +164,7 @@ def any_way_same_bits(changes: list[Change], chance: Random) -> None:
 
 def as_it_happens_same_bits(changes: list[Change], chance: Random) -> None:
     """In order, with a derive after every change: every ripple is seen."""
-    engine, records = Engine(CALENDAR), {}
+    engine, records = Engine(CALENDAR, families=MONEY_FAMILIES), {}
     for change in changes:
         folded(engine, [change])
         read(engine, records)
@@ -173,7 +173,7 @@ def as_it_happens_same_bits(changes: list[Change], chance: Random) -> None:
 
 def plain_says_the_same(changes: list[Change], chance: Random) -> None:
     """Arrays and plain integers say the same bytes of every cell."""
-    engine = folded(Engine(CALENDAR), changes)
+    engine = folded(Engine(CALENDAR, families=MONEY_FAMILIES), changes)
     records = said(engine)
     for (family, owner, session), content in records.items():
         account = engine.partitions[0].accounts[owner]
@@ -181,7 +181,7 @@ def plain_says_the_same(changes: list[Change], chance: Random) -> None:
         snapshot, positions, *_ = exact.records(
             engine.market, account.compiled, session, status=status, partial=False
         )
-        expected = snapshot if family == FAMILIES[0] else positions
+        expected = snapshot if family == MONEY_FAMILIES[0] else positions
         assert encode(expected) == content, (family, owner, session)
 
 

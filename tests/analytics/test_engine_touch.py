@@ -162,7 +162,7 @@ def test_a_result_says_its_cause_and_what_was_said_before(desk):
     desk.clock += 5
     change = desk.change(price_row("A", 4, 11, 11.5))
     desk.fold(change)
-    first, second = [r for r in desk.derive(["snapshots"]) if r.portfolio == 1]
+    first, second = [r for r in desk.derive(["snapshots"]) if r.owner == 1]
     assert (first.session, second.session) == (4, 5)
     assert first.revision == Revision(25, 3, 1)
     assert first.as_of == change.ts
@@ -179,7 +179,7 @@ def test_the_newest_of_several_changes_is_the_cause(desk):
     desk.fold(price_row("A", 4, 11))
     desk.clock -= 5
     desk.fold(price_row("B", 4, 11), lot_row(3, 1, "A", 12, 5, 0))
-    causes = {r.session: r.cause for r in desk.derive() if r.portfolio == 1}
+    causes = {r.session: r.cause for r in desk.derive() if r.owner == 1}
     assert causes[3].table == "positions"
     assert causes[3].changed == (("quantity", "10", "12"),)
     assert causes[4].key == causes[5].key == ("A", day(4))
@@ -188,7 +188,7 @@ def test_the_newest_of_several_changes_is_the_cause(desk):
 def test_a_change_in_two_steps_is_told_from_its_start(desk):
     desk.fold(price_row("A", T, 30))
     desk.fold(price_row("A", T, 31))
-    [result] = [r for r in desk.derive(["snapshots"]) if r.portfolio == 1]
+    [result] = [r for r in desk.derive(["snapshots"]) if r.owner == 1]
     assert result.cause.changed == (("close", "19", "31"),)
 
 
@@ -296,10 +296,10 @@ def test_a_known_retraction_is_not_said_again(desk):
 def test_what_a_foreign_record_overwrote_is_said_again(desk):
     desk.engine.forget_said(0, "snapshots", 1, 3)
     [result] = desk.derive()
-    assert (result.portfolio, result.session) == (1, 3)
+    assert (result.owner, result.session) == (1, 3)
     desk.engine.forget_said(0, "positions", 77, 3)
     [result] = desk.engine.derive()
-    assert (result.portfolio, result.content) == (77, None)
+    assert (result.owner, result.content) == (77, None)
 
 
 # --- cadence and bounds --------------------------------------------------------
@@ -343,7 +343,7 @@ def test_a_dropped_partition_leaves_nothing(desk):
     )
     desk.fold(price_row("A", 4, 3))
     engine.drop_partition(0)
-    assert {r.portfolio for r in desk.derive()} == {50}
+    assert {r.owner for r in desk.derive()} == {50}
     engine.add_partition(0)
     assert engine.partition_offset(0) == 0
     engine.fold_partition(

@@ -24,7 +24,7 @@ import analytics.valuation
 from analytics.batch import derive
 from analytics.batch.compare import Comparison
 from analytics.engine import Engine
-from analytics.results import FAMILIES, Result
+from analytics.results import MONEY_FAMILIES, Result
 from analytics.rows import Change
 from tests.analytics.tiny_world import CALENDAR, Transaction, World, histories
 
@@ -43,7 +43,7 @@ Law = Callable[[list[Transaction], Make, Random], None]
 
 def whole() -> Engine:
     """The engine, unbroken."""
-    return Engine(CALENDAR)
+    return Engine(CALENDAR, families=MONEY_FAMILIES)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Said:
         """Read results; each says something new, and each key once a time."""
         seen: list[Key] = []
         for result in results:
-            key = (result.family, result.portfolio, result.session)
+            key = (result.family, result.owner, result.session)
             assert key not in seen, f"{key} said twice at a time"
             assert result.content != self.records.get(key), f"{key} says nothing new"
             seen.append(key)
@@ -110,7 +110,7 @@ class Live:
         for log, record in self.logs(changes).items():
             self.append(log, record)
 
-    def derive(self, families: Collection[str] = FAMILIES) -> list[Key]:
+    def derive(self, families: Collection[str] = MONEY_FAMILIES) -> list[Key]:
         """Derive, and let the reader read."""
         return self.said.take(self.engine.derive(families))
 
@@ -333,7 +333,7 @@ class RippleTooSmall(Engine):
         self.named = None
         super().fold_partition(partition, changes, **more)
 
-    def derive(self, families=FAMILIES):
+    def derive(self, families=MONEY_FAMILIES):
         found = super().derive(families)
         return [r for r in found if self.named is None or r.session in self.named]
 
@@ -375,7 +375,7 @@ class EventNeedsItsLot(Engine):
 class NeverRetracts(Engine):
     """What was said once stays."""
 
-    def derive(self, families=FAMILIES):
+    def derive(self, families=MONEY_FAMILIES):
         return [r for r in super().derive(families) if r.content is not None]
 
 
@@ -398,7 +398,7 @@ class DeletedCloseStays(Engine):
 class OnlyTheNewestSession(Engine):
     """A changed lot moves today, not its history."""
 
-    def derive(self, families=FAMILIES):
+    def derive(self, families=MONEY_FAMILIES):
         found = super().derive(families)
         newest = max((r.session for r in found), default=0)
         return [r for r in found if r.session == newest]
@@ -409,11 +409,11 @@ class SaysItTwice(Engine):
 
     last = ()
 
-    def derive(self, families=FAMILIES):
+    def derive(self, families=MONEY_FAMILIES):
         found = super().derive(families)
         again, self.last = self.last, tuple(found)
-        new = {(r.family, r.portfolio, r.session) for r in found}
-        repeated = [r for r in again if (r.family, r.portfolio, r.session) not in new]
+        new = {(r.family, r.owner, r.session) for r in found}
+        repeated = [r for r in again if (r.family, r.owner, r.session) not in new]
         return found + repeated
 
 

@@ -155,7 +155,7 @@ def test_every_record_of_an_odd_world_is_read(said):
     assert {result.family for result, _ in said} == {"snapshots", "positions"}
     for result, record in said:
         model = read_record(result.family, record.value)
-        assert (model.portfolio, model.revision.m) == (result.portfolio, 1)
+        assert (model.portfolio, model.revision.m) == (result.owner, 1)
         assert list(unknown(json.loads(record.value), model)) == []
 
 

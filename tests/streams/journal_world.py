@@ -241,7 +241,7 @@ class JournalWorld:
             for record in records:
                 fold(engine, record.offset, record.value, record.partition)
         return {
-            (result.family, result.portfolio, result.session): result.digest
+            (result.family, result.owner, result.session): result.digest
             for result in engine.derive()
             if result.content is not None
         }

@@ -1,0 +1,108 @@
+"""Risk of portfolios and statistics of symbols: from closes to records.
+
+Statistics are computed from the returns for the cells that are asked for; nothing
+is kept between two calls that would have to be taken back (but a portfolio's own
+daily returns, see ``OwnReturns``).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analytics import contents
+from analytics.book import Book
+from analytics.correlating import correlations
+from analytics.factors import Factors
+from analytics.kernels.aggregate import Holdings
+from analytics.kernels.risk import factor_keys, portfolio_risk, return_volatility
+from analytics.kernels.symbols import Statistics, symbol_statistics
+from analytics.market import Market
+from analytics.money import Indices, Ints
+from analytics.own_returns import OwnReturns
+from analytics.records import encode
+from analytics.returns import Returns
+from analytics.sectoring import Sectoring
+from analytics.standing import holdings, runs, stand, symbols_held
+
+
+class RiskDesk:
+    """Makes the contents of families ``risk`` and ``symbols``.
+
+    Parameters
+    ----------
+    book, market
+        Of the engine.
+    factors
+        What risk is measured against.
+    """
+
+    def __init__(self, book: Book, market: Market, factors: Factors) -> None:
+        self.factors = factors
+        self.returns = Returns(market)
+        self.own = OwnReturns(book, market)
+        self._book = book
+        self._market = market
+
+    def portfolios(
+        self, slot: Indices, session: Ints, status: Sequence[str]
+    ) -> list[bytes]:
+        """Contents of cells, which may be in any order."""
+        order = np.argsort(session, kind="stable")
+        made = self._sorted(slot[order], session[order], [status[i] for i in order])
+        found = [b""] * len(made)
+        for place, content in zip(order.tolist(), made, strict=True):
+            found[place] = content
+        return found
+
+    def _sorted(
+        self, slot: Indices, session: Ints, status: Sequence[str]
+    ) -> list[bytes]:
+        book, market, f = self._book, self._market, self.factors
+        standing = stand(book, market, slot, session)
+        parts = runs(session)
+        held = [holdings(book, standing, run) for run in parts]
+        panel = self.returns.panel
+        sectoring = Sectoring(book, market)
+        longest = max(w.sessions for w in f.volatility)
+        found: list[bytes] = []
+        risks = portfolio_risk(panel, held, self._statistics(held), f)
+        for run, names, risk in zip(parts, held, risks, strict=True):
+            own = self.own.window(slot[run], names.session, longest)
+            twr = return_volatility(*own, f)
+            count = symbols_held(book, standing, run)
+            records = contents.portfolios(
+                risk.values,
+                {name: values[0] for name, values in twr.items()},
+                correlations(names, risk.correlations, market.symbols, count),
+                sectoring.blocks(standing, run),
+                f,
+                status[run],
+            )
+            found += [encode(record) for record in records]
+        return found
+
+    def _statistics(self, held: Sequence[Holdings]) -> Statistics:
+        """Compute what ``portfolio_risk`` reads: by session, over all columns."""
+        panel = self.returns.panel
+        used = np.unique(np.concatenate([names.columns for names in held]))
+        sessions = np.array([names.session for names in held])
+        few = symbol_statistics(
+            panel, sessions, used, self.factors, self._market.columns
+        )
+        found: Statistics = {}
+        for pair in factor_keys(self.factors).values():
+            for name in pair:
+                whole = np.zeros((len(held), panel.values.shape[1]), few[name].dtype)
+                whole[:, used] = few[name]
+                found[name] = whole
+        return found
+
+    def symbols(self, column: Indices, session: Ints) -> list[bytes]:
+        """Contents of cells of symbols, which may be in any order."""
+        columns, across = np.unique(column, return_inverse=True)
+        sessions, down = np.unique(session, return_inverse=True)
+        found = symbol_statistics(
+            self.returns.panel, sessions, columns, self.factors, self._market.columns
+        )
+        cells = {name: values[down, across] for name, values in found.items()}
+        return [encode(record) for record in contents.symbols(cells, self.factors)]
