@@ -11,120 +11,33 @@ Removing one, or changing what it means, raises ``revision.v``.
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import TypeAdapter
 
-Exact: TypeAlias = Annotated[Decimal, WithJsonSchema({"type": "number"})]
-"""A number with exact decimal text; read it as a decimal, not as a double."""
-
-Money: TypeAlias = Annotated[Decimal, WithJsonSchema({"type": "number"})]
-"""An amount in units of the portfolio's currency, exact, four decimals at most."""
-
-Reason: TypeAlias = Literal[
-    "overflow",
-    "no_positions",
-    "no_coverage",
-    "nav_not_positive",
-    "no_factor_history",
-    "too_few",
-    "recent_gap",
-    "constant",
-    "collinear",
-    "no_benchmark",
-    "not_covered",
-    "not_converged",
-]
-Flag: TypeAlias = Literal[
-    "date_clamped", "expired_stale", "expired_unpriced", "quantity_unknown"
-]
-PositionType: TypeAlias = Literal["LONG", "SHORT", "LC", "LP", "SC", "SP"]
-InvestmentClass: TypeAlias = Literal["PUBLIC", "OPTIONS", "PRIVATE"]
-PriceStatus: TypeAlias = Literal[
-    "priced", "stale", "unpriced", "private_mark", "at_cost"
-]
-Status: TypeAlias = Literal["final", "intraday"]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-# --- the head of every record -----------------------------------------------------
-
-
-class RevisionModel(_Model):
-    """Where a record comes from: what was folded, and by which definitions.
-
-    Compare (p, m, v) in this order. A record replaces one of a lower revision; the
-    same revision is the same record, to the bit.
-    """
-
-    p: Annotated[int, Field(ge=0)]
-    """Records folded of the portfolio's partition of ``journal.portfolios``."""
-    m: Annotated[int, Field(ge=0)]
-    """Records folded of ``journal.market``."""
-    v: Annotated[int, Field(ge=0)]
-    """Version of the definitions."""
-
-
-class CauseModel(_Model):
-    """The change that last moved this record."""
-
-    table: str
-    """Source table."""
-    key: list[int | str]
-    """Primary key of the row; dates are ``YYYY-MM-DD``."""
-    committed: datetime
-    """When PostgreSQL committed it (UTC, microseconds)."""
-    version: Annotated[list[int], Field(min_length=3, max_length=3)]
-    """Version of the row: LSN of the commit, LSN, order within the transaction."""
-    changed: dict[str, Annotated[list[str | None], Field(min_length=2, max_length=2)]]
-    """By column, old and new value as text; null is null, or a row that was absent."""
-
-
-class PreviousModel(_Model):
-    """What was last published of this portfolio and session."""
-
-    revision: RevisionModel
-    """Its revision."""
-    nav: Money | None
-    """Its NAV. Null where it is not known (after a restart), and in positions."""
-    pnl: Money | None
-    """Its P&L. Null as ``nav``."""
-
-
-class Head(_Model):
-    """What every record begins with."""
-
-    portfolio: int
-    """Id of the portfolio (``portfolios.id``)."""
-    session: date
-    """Session of the exchange calendar."""
-    revision: RevisionModel
-    """The record with the highest revision of a key is the one that holds."""
-    as_of: datetime
-    """Newest commit that is in this record (UTC)."""
-    cause: CauseModel | None
-    """The change that last moved it. Null if several did at once, or none is known."""
-    previous: PreviousModel | None
-    """What this record replaces. Null if nothing was published before, or if what was
-    is not known."""
-
-
-class Retraction(Head):
-    """The portfolio has no result for this session any more; delete it."""
-
-    retracted: Literal[True]
-    """Tells a retraction from a result."""
-
+from connectors.record_models import (
+    Exact,
+    Flag,
+    Head,
+    InvestmentClass,
+    Model,
+    Money,
+    PositionType,
+    PriceStatus,
+    Reason,
+    Retraction,
+    Status,
+    SymbolHead,
+    SymbolRetraction,
+)
+from connectors.risk_models import Risk, SymbolStatistics
 
 # --- snapshots --------------------------------------------------------------------
 
 
-class CarriedLot(_Model):
+class CarriedLot(Model):
     """A lot valued with a price that is not of this session."""
 
     lot: int
@@ -135,7 +48,7 @@ class CarriedLot(_Model):
     """Session of the close that was used. Null if it was the entry price."""
 
 
-class QualityModel(_Model):
+class QualityModel(Model):
     """How good the prices are. The lists name lots that are held (q ≠ 0)."""
 
     priced: int
@@ -267,20 +180,31 @@ class Positions(Head):
 
 # --- reading ----------------------------------------------------------------------
 
-MODELS: dict[str, type[Snapshot | Positions]] = {
+AnyRecord: TypeAlias = (
+    Snapshot | Positions | Risk | SymbolStatistics | Retraction | SymbolRetraction
+)
+
+MODELS: dict[str, type[Snapshot | Positions | Risk | SymbolStatistics]] = {
     "snapshots": Snapshot,
     "positions": Positions,
+    "risk": Risk,
+    "symbols": SymbolStatistics,
 }
 """Model of a result, by family."""
 
 
+def retraction_of(family: str) -> type[Retraction | SymbolRetraction]:
+    """Model of a retraction of a family."""
+    return SymbolRetraction if issubclass(MODELS[family], SymbolHead) else Retraction
+
+
 def record_type(family: str) -> TypeAdapter[Any]:
     """Type of what a topic carries: a result of the family, or a retraction."""
-    either: Any = MODELS[family] | Retraction
+    either: Any = MODELS[family] | retraction_of(family)
     return TypeAdapter(either)
 
 
-def read_record(family: str, value: bytes) -> Snapshot | Positions | Retraction:
+def read_record(family: str, value: bytes) -> AnyRecord:
     """Read a record as its model, every decimal exactly.
 
     Raises
@@ -291,5 +215,6 @@ def read_record(family: str, value: bytes) -> Snapshot | Positions | Retraction:
         When it is not JSON.
     """
     content = json.loads(value, parse_float=Decimal)
-    model = Retraction if content.get("retracted") else MODELS[family]
+    gone = bool(content.get("retracted"))
+    model = retraction_of(family) if gone else MODELS[family]
     return model.model_validate(content)

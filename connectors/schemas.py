@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connectors.models import MODELS, record_type
+from connectors.models import MODELS, record_type, retraction_of
+from connectors.record_models import SymbolRetraction
 from connectors.settings import TopicSettings
 
 ASYNCAPI_FILE = "asyncapi.json"
@@ -17,13 +18,15 @@ _SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 _SUMMARIES = {
     "snapshots": "A portfolio in a session: money, return, exposures, quality.",
     "positions": "The lots of a portfolio in a session, as parallel arrays.",
+    "risk": "Exposures, volatility, correlation, sectors of a portfolio in a session.",
+    "symbols": "Betas, loadings and volatility of a symbol up to a session.",
 }
 _DESCRIPTION = """\
-Results of Deltafolio, as they change. A record is the whole of one portfolio and \
-session; the one with the highest revision (p, m, v) holds, and a lower one that comes \
-later must be passed over. A record with "retracted": true deletes the portfolio's \
-session. The topics are compacted: a consumer that starts at the beginning ends with \
-all that holds. Pass over fields that you do not know."""
+Results of Deltafolio, as they change. A record is the whole of one portfolio (or \
+symbol) and session; the one with the highest revision (p, m, v) holds, and a lower \
+one that comes later must be passed over. A record with "retracted": true deletes it. \
+The topics are compacted: a consumer that starts at the beginning ends with all that \
+holds. Pass over fields that you do not know."""
 
 
 def documents(topics: TopicSettings | None = None) -> dict[str, str]:
@@ -132,14 +135,22 @@ def _message(family: str) -> dict[str, Any]:
         "bindings": {
             "kafka": {
                 "bindingVersion": "0.5.0",
-                "key": {
-                    "type": "string",
-                    "pattern": "^-?[0-9]+[|][0-9]{4}-[0-9]{2}-[0-9]{2}$",
-                    "description": "Portfolio and session. The partition is that of "
-                    "the portfolio's id as text (murmur2).",
-                },
+                "key": _key(family),
             }
         },
+    }
+
+
+def _key(family: str) -> dict[str, str]:
+    if retraction_of(family) is SymbolRetraction:
+        owner, what = ".+", "symbol"
+    else:
+        owner, what = "-?[0-9]+", "portfolio"
+    return {
+        "type": "string",
+        "pattern": f"^{owner}[|][0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$",
+        "description": f"{what.capitalize()} and session, which follows the last |. "
+        f"The partition is that of the {what}'s text (murmur2).",
     }
 
 

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
 
-from analytics.results import FAMILIES, SNAPSHOTS, Result
+from analytics.results import ALL_FAMILIES, SNAPSHOTS, Result
 from connectors.deadletters import encode_letter
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
@@ -156,7 +156,8 @@ class Flush:
         await self._repair()
         now = monotonic()
         everything = checkpoint or self._rest or now >= self._all_at
-        results = self._engine.derive(FAMILIES if everything else IMMEDIATE, CHUNK)
+        families = ALL_FAMILIES if everything else IMMEDIATE
+        results = self._engine.derive(families, CHUNK)
         if everything:
             self._all_at = now + self._worker.conflate_ms / 1000
             self._rest = self._engine.touched()

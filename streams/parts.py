@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from analytics.calendar import Calendar
 from analytics.engine import Engine
 from connectors.calendar import load_calendar
+from connectors.journal import partition_of
 from connectors.settings import Settings
 from streams.app import FaustApp, changelog_topic
 from streams.filler import Filler
@@ -38,6 +39,16 @@ class Parts:
     tails: Tails
 
 
+def make_engine(settings: Settings, calendar: Calendar) -> Engine:
+    """Make an empty engine for these factors and this number of partitions."""
+    partitions = settings.topics.partitions
+
+    def of_symbol(symbol: str) -> int:
+        return partition_of(symbol, partitions)
+
+    return Engine(calendar, factors=settings.factors, symbol_partition=of_symbol)
+
+
 def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:
     """Make the parts of a worker; nothing is connected yet.
 
@@ -50,7 +61,11 @@ def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:
     """
     dates = settings.calendar
     calendar = load_calendar(dates.name, dates.start, dates.end)
-    engine, metrics, faust = Engine(calendar), Metrics(), FaustApp(settings)
+    engine, metrics, faust = (
+        make_engine(settings, calendar),
+        Metrics(),
+        FaustApp(settings),
+    )
     folder = Folder(engine, settings.topics, metrics)
     filler = Filler(settings)
     ownership = Ownership(faust, settings.worker.session_timeout_s)

@@ -19,7 +19,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from analytics.results import FAMILIES, Result
+from analytics.results import ALL_FAMILIES, Result
 from connectors.kafka import make_producer
 from connectors.settings import Settings
 from streams.record import Record, RecordWriter
@@ -113,7 +113,8 @@ class Publisher:
         permit: Callable[[int], Awaitable[bool]],
     ) -> None:
         self._producer = make_producer(settings, max_batch_size=BATCH_BYTES)
-        self._topics = {name: getattr(settings.topics, name) for name in FAMILIES}
+        topics = settings.topics
+        self._topics = {name: getattr(topics, name) for name in ALL_FAMILIES}
         self._writer = writer
         self._permit = permit
         self._lanes: dict[tuple[str, int], Lane] = {}

@@ -6,10 +6,11 @@ front of it says whose it is and where it comes from::
     {"portfolio": 7, "session": "2022-01-03", "revision": {"p": 4, "m": 90, "v": 1},
      "as_of": "…Z", "cause": {…} | null, "previous": {…} | null, …content}
 
-A retraction has the same head, ``"retracted": true`` and no content. The key is
-``7|2022-01-03``. Header ``d`` is the digest of the content (8 bytes, big-endian),
-header ``r`` the revision as ``p,m,v``: who takes over a partition reads these two
-and not the values.
+Records of family ``symbols`` begin with ``"symbol": "AAPL"``. A retraction has the
+same head, ``"retracted": true`` and no content. The key is ``7|2022-01-03`` or
+``AAPL|2022-01-03``; a symbol may have a ``|``, a session has none. Header ``d`` is
+the digest of the content (8 bytes, big-endian), header ``r`` the revision as
+``p,m,v``: who takes over a partition reads these two and not the values.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from analytics.calendar import Calendar
-from analytics.results import Cause, Previous, Result, Revision
+from analytics.results import SYMBOLS, Cause, Previous, Result, Revision
 
 DIGEST_HEADER = "d"
 REVISION_HEADER = "r"
@@ -43,7 +44,7 @@ class Record(NamedTuple):
 class Said(NamedTuple):
     """What a published record says of itself, read from its key and headers."""
 
-    portfolio: int
+    owner: int | str
     session: int
     digest: int
     revision: Revision
@@ -94,29 +95,29 @@ class RecordWriter:
         self._causes.clear()
         self._instants.clear()
 
-    def key(self, portfolio: int, session: int) -> bytes:
+    def key(self, owner: int | str, session: int) -> bytes:
         """Key of a record."""
-        return b"%d|%b" % (portfolio, self._session(session))
+        return b"%b|%b" % (str(owner).encode(), self._session(session))
 
     def record(self, result: Result) -> Record:
         """One result as it is published."""
         p, m, v = result.revision.p, result.revision.m, result.revision.version
         head = (
-            b'{"portfolio":%d,"session":"%b","revision":{"p":%d,"m":%d,"v":%d},'
+            b'{%b,"session":"%b","revision":{"p":%d,"m":%d,"v":%d},'
             b'"as_of":"%b","cause":%b,"previous":%b,'
         ) % (
-            result.portfolio,
-            session := self._session(result.session),
+            _owner(result.family, result.owner),
+            self._session(result.session),
             p,
             m,
             v,
             self._instant(result.as_of),
             self._cause(result.cause),
-            _previous(result.previous),
+            _previous(result.family, result.previous),
         )
         body = b'"retracted":true}' if result.content is None else result.content[1:]
         return Record(
-            b"%d|%b" % (result.portfolio, session),
+            self.key(result.owner, result.session),
             head + body,
             [
                 (DIGEST_HEADER, result.digest.to_bytes(8, "big")),
@@ -163,17 +164,21 @@ def _cause(cause: Cause) -> bytes:
     )
 
 
-def _previous(previous: Previous | None) -> bytes:
+def _owner(family: str, owner: int | str) -> bytes:
+    name = b"symbol" if family == SYMBOLS else b"portfolio"
+    return b'"%b":%b' % (name, msgspec.json.encode(owner))
+
+
+def _previous(family: str, previous: Previous | None) -> bytes:
+    """Write what was said before; a symbol has no money."""
     if previous is None:
         return b"null"
-    revision = previous.revision
-    return b'{"revision":{"p":%d,"m":%d,"v":%d},"nav":%b,"pnl":%b}' % (
-        revision.p,
-        revision.m,
-        revision.version,
-        money(previous.nav).encode(),
-        money(previous.pnl).encode(),
-    )
+    p, m, v = previous.revision.p, previous.revision.m, previous.revision.version
+    revision = b'{"revision":{"p":%d,"m":%d,"v":%d}' % (p, m, v)
+    if family == SYMBOLS:
+        return revision + b"}"
+    nav, pnl = money(previous.nav).encode(), money(previous.pnl).encode()
+    return revision + b',"nav":%b,"pnl":%b}' % (nav, pnl)
 
 
 class SaidReader:
@@ -183,19 +188,22 @@ class SaidReader:
         self._calendar = calendar
         self._sessions: dict[bytes, int | None] = {}
 
-    def said(self, key: bytes | None, headers: Headers) -> Said | None:
+    def said(self, family: str, key: bytes | None, headers: Headers) -> Said | None:
         """Read what a record says; None for one that no worker of ours wrote."""
         found = dict(headers)
         digest, revision = found.get(DIGEST_HEADER), found.get(REVISION_HEADER)
         if key is None or digest is None or revision is None:
             return None
-        portfolio, _, day = key.partition(b"|")
+        owner, _, day = key.rpartition(b"|")
         session = self._session(day)
         if session is None:
             return None
         p, m, v = map(int, revision.split(b","))
         return Said(
-            int(portfolio), session, int.from_bytes(digest, "big"), Revision(p, m, v)
+            owner.decode() if family == SYMBOLS else int(owner),
+            session,
+            int.from_bytes(digest, "big"),
+            Revision(p, m, v),
         )
 
     def _session(self, day: bytes) -> int | None:

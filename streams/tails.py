@@ -26,7 +26,7 @@ class Overruled:
 
     partition: int
     family: str
-    portfolio: int
+    owner: int | str
     session: int
     revision: Revision
 
@@ -55,11 +55,11 @@ class Tails:
         Nothing of this lane may be published meanwhile. If the partition is not
         ours any more when it was read, the engine learns nothing.
         """
-        last: dict[tuple[int, int], Said] = {}
-        highest: dict[tuple[int, int], Revision] = {}
+        last: dict[tuple[int | str, int], Said] = {}
+        highest: dict[tuple[int | str, int], Revision] = {}
         async for records in self._filler.stretch(lane.place, *stretch, whole=False):
-            for said in self._said(records):
-                cell = (said.portfolio, said.session)
+            for said in self._said(family, records):
+                cell = (said.owner, said.session)
                 last[cell] = said
                 highest[cell] = max(highest.get(cell, said.revision), said.revision)
         if still_ours():
@@ -85,7 +85,7 @@ class Tails:
         for cell in self._overruled:
             if self._revision(cell.partition) >= cell.revision:
                 self._engine.forget_said(
-                    cell.partition, cell.family, cell.portfolio, cell.session
+                    cell.partition, cell.family, cell.owner, cell.session
                 )
             else:
                 waiting.append(cell)
@@ -99,20 +99,22 @@ class Tails:
         """Whether a key of a partition waits to be published again."""
         return any(cell.partition == partition for cell in self._overruled)
 
-    def _said(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> Iterable[Said]:
+    def _said(
+        self, family: str, records: Iterable[ConsumerRecord[bytes, bytes]]
+    ) -> Iterable[Said]:
         for record in records:
-            said = self._reader.said(record.key, record.headers)
+            said = self._reader.said(family, record.key, record.headers)
             if said is not None:
                 yield said
 
     def _set(self, partition: int, family: str, said: Said, highest: Revision) -> None:
         digest = said.digest or None
         self._engine.set_said(
-            partition, family, said.portfolio, said.session, digest, said.revision
+            partition, family, said.owner, said.session, digest, said.revision
         )
         if said.revision < highest:
             self._overruled.append(
-                Overruled(partition, family, said.portfolio, said.session, highest)
+                Overruled(partition, family, said.owner, said.session, highest)
             )
 
     def _revision(self, partition: int) -> Revision:

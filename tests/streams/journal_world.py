@@ -33,8 +33,9 @@ from connectors.settings import (
     WorkerSettings,
 )
 from connectors.topics import ensure_topics
+from streams.parts import make_engine
 from streams.worker import changelog
-from tests.streams.results_compared import Differences, compare
+from tests.streams.results_compared import Cell, Differences, compare
 from tests.streams.worker_process import WorkerProcess
 
 PARTITIONS = 4
@@ -228,9 +229,9 @@ class JournalWorld:
 
     # --- what must hold ---
 
-    async def expected(self) -> dict[tuple[str, int, int], int]:
+    async def expected(self) -> dict[Cell, int]:
         """Digest of each cell, by a fresh engine over the whole journal."""
-        engine = Engine(self.calendar)
+        engine = make_engine(self.settings, self.calendar)
         topics = self.settings.topics
         async for records in read_to_end(self.settings, topics.market):
             for record in records:

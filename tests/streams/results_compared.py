@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from analytics.calendar import Calendar
-from analytics.results import FAMILIES, Revision
+from analytics.results import ALL_FAMILIES, Revision
 from connectors.kafka import read_to_end
 from connectors.settings import Settings
 from streams.record import Said, SaidReader
 
-Cell = tuple[str, int, int]
+Cell = tuple[str, int | str, int]
 
 STRANGER = int.from_bytes(b"stranger")
 """Digest of records that a test wrote in somebody else's name."""
@@ -37,12 +37,12 @@ async def compare(
 ) -> Differences:
     """Compare what the topics hold with the digest that each cell must have."""
     found = Differences(cells=len(expected))
-    for family in FAMILIES:
+    for family in ALL_FAMILIES:
         topic = Topic(family)
         reader = SaidReader(calendar)
         async for records in read_to_end(settings, getattr(settings.topics, family)):
             for record in records:
-                said = reader.said(record.key, record.headers)
+                said = reader.said(family, record.key, record.headers)
                 if said is not None:
                     topic.take(said)
         topic.compare({c: d for c, d in expected.items() if c[0] == family}, found)
@@ -60,7 +60,7 @@ class Topic:
         self.contents: dict[tuple[Cell, Revision], set[int]] = defaultdict(set)
 
     def take(self, said: Said) -> None:
-        cell = (self.family, said.portfolio, said.session)
+        cell = (self.family, said.owner, said.session)
         self.records += 1
         self.last[cell] = said.digest
         if said.digest != STRANGER:

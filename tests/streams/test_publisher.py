@@ -22,7 +22,7 @@ def result(**changed: object) -> Result:
     fields: dict[str, object] = {
         "family": "snapshots",
         "partition": 0,
-        "portfolio": 7,
+        "owner": 7,
         "session": 1,
         "revision": Revision(4, 90, 1),
         "digest": 2**64 - 1,
@@ -96,12 +96,31 @@ def _ten_thousandths(text: str) -> int:
     return int(whole + part.ljust(4, "0"))
 
 
+@pytest.mark.parametrize(
+    ("family", "owner"), [("snapshots", 7), ("risk", -7), ("symbols", 'A|"é')]
+)
 @given(st.integers(0, 2**64 - 1), st.tuples(*[st.integers(0, 2**63)] * 3))
-def test_what_a_record_says_is_read_from_key_and_headers(digest, revision):
-    made = result(digest=digest, revision=Revision(*revision))
+def test_what_a_record_says_is_read_from_key_and_headers(
+    family, owner, digest, revision
+):
+    made = result(
+        family=family, owner=owner, digest=digest, revision=Revision(*revision)
+    )
     record = RecordWriter(CALENDAR).record(made)
-    said = SaidReader(CALENDAR).said(record.key, record.headers)
-    assert said == Said(7, 1, digest, Revision(*revision))
+    said = SaidReader(CALENDAR).said(family, record.key, record.headers)
+    assert said == Said(owner, 1, digest, Revision(*revision))
+
+
+def test_a_record_of_a_symbol_names_it_and_has_no_money_of_before():
+    made = result(
+        family="symbols", owner='A|"é', previous=Previous(Revision(4, 89, 1), 1, 2)
+    )
+    record = RecordWriter(CALENDAR).record(made)
+    assert record.key == 'A|"é|2022-01-04'.encode()
+    found = json.loads(record.value)
+    assert list(found)[:2] == ["symbol", "session"]
+    assert found["symbol"] == 'A|"é'
+    assert found["previous"] == {"revision": {"p": 4, "m": 89, "v": 1}}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +128,7 @@ def test_what_a_record_says_is_read_from_key_and_headers(digest, revision):
     [(None, []), (b"7|2022-01-04", []), (b"7|2022-01-09", [("d", b"1"), ("r", b"1")])],
 )
 def test_a_record_of_nobody_we_know_says_nothing(key, headers):
-    assert SaidReader(CALENDAR).said(key, headers) is None
+    assert SaidReader(CALENDAR).said("snapshots", key, headers) is None
 
 
 # --- lanes ------------------------------------------------------------------------
