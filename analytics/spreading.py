@@ -47,6 +47,7 @@ class Spreader:
         self._risk = risk
         self._symbols = symbols
         self._loaded_market = False
+        self._windowed = RISK in said.frames
         self._changed: dict[int, Account] = {}
         self._whole: dict[int, Account] = {}
         self._loaded: dict[int, Account] = {}
@@ -132,14 +133,17 @@ class Spreader:
             for cells in holders(self._book, effects, touches):
                 self.touched.add(*cells)
             self._windows(touches, base)
-        moved = (newest, self._newest)
-        self._symbols.spread(touches, base, moved, self.history)
+        if self._symbols.published:
+            moved = (newest, self._newest)
+            self._symbols.spread(touches, base, moved, self.history)
         self._move_others()
         self._spread_risk()
 
     # --- risk ------------------------------------------------------------------
 
     def _move_returns(self, touches: Touches | None) -> None:
+        if not self._windowed and not self._symbols.published:
+            return
         if self._loaded_market:
             self._risk.returns.rebuild()
             self._loaded_market = False
@@ -150,6 +154,8 @@ class Spreader:
         self, touches: Touches, base: int, partition: int | None = None
     ) -> None:
         """Touch the windows that hold a return which changed closes move."""
+        if not self._windowed:
+            return
         symbols = by_symbol(touches, base, self._risk.factors.reach)
         factors = self._symbols.factor_columns()
         everyone = to_everyone(self._book.slots.used, symbols, factors)
@@ -175,7 +181,7 @@ class Spreader:
     def _all_sectors(self, partition: int | None, ts: int, ref: int) -> None:
         slots = self._book.slots
         first = slots["first"][: slots.used]
-        there = first <= self._newest
+        there = (first <= self._newest) & self._windowed
         if partition is not None:
             there &= slots["partition"][: slots.used] == partition
         at = np.flatnonzero(there)
@@ -185,7 +191,7 @@ class Spreader:
         """Touch risk where anything in its windows was touched."""
         longest = max(w.sessions for w in self._risk.factors.volatility)
         stretch = self.touched.ranges.take(longest)
-        if stretch is None or RISK not in self._said.frames:
+        if stretch is None:
             return
         self._risk.own.forget(stretch.place, stretch.low, stretch.high)
         for cells in stretch.cells(self._newest):

@@ -42,6 +42,11 @@ class SymbolCells:
         self.first: Ints = np.full(0, NO_FIRST)
         self.partition: Ints = np.full(0, NOBODY)
 
+    @property
+    def published(self) -> bool:
+        """Whether symbols have records at all."""
+        return self._partition_of is not None
+
     # --- ownership -------------------------------------------------------------
 
     def own(self, partition: int) -> None:
@@ -191,7 +196,8 @@ class SymbolCells:
 
     def waiting(self) -> bool:
         """Whether there is anything to spread or to take."""
-        return bool(self._pending) or bool(self._new) or bool(self._ranges)
+        noted = self._pending or self._new or self._ranges
+        return self.published and bool(noted)
 
     def take(self, limit: int | None) -> tuple[Indices, Ints, Ints]:
         """Take cells: column, session, reference of the cause."""

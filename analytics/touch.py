@@ -13,7 +13,7 @@ from analytics.book import NO_FIRST, Book
 from analytics.marks import NEVER, NO_CAUSE, NO_TIME
 from analytics.money import Bools, Indices, Ints
 from analytics.reach import Ranges
-from analytics.results import FAMILIES
+from analytics.results import FAMILIES, RISK
 
 __all__ = ["NEVER", "NO_CAUSE", "NO_TIME", "Onwards", "Pending", "Touched"]
 
@@ -117,6 +117,7 @@ class Touched:
         self._book = book
         self._pending = {family: Pending() for family in families}
         self.ranges = Ranges()
+        self._windowed = RISK in self._pending
 
     def __bool__(self) -> bool:
         return any(self._pending.values())
@@ -141,7 +142,8 @@ class Touched:
         """Touch cells of a session in all families."""
         for pending in self._pending.values():
             pending.add(session, slot, ts, ref, self._book.slots.used)
-        self.ranges.note(slot, session, session, ts, ref)
+        if self._windowed:
+            self.ranges.note(slot, session, session, ts, ref)
 
     def add_to(
         self, family: str, session: int, slot: Indices, ts: Ints, ref: Ints
