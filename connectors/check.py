@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]
@@ -19,6 +20,7 @@ from analytics.batch import Oracle, Tables
 from analytics.batch.compare import Comparison
 from analytics.calendar import Calendar
 from analytics.factors import Factors
+from analytics.results import ALL_FAMILIES
 from connectors.exchange import exchange_today, exchange_zone
 from connectors.postgres import Connection, connect, quote
 
@@ -112,6 +114,7 @@ async def check_until(
     progress: Progress | None = None,
     today: Callable[[], int] | None = None,
     factors: Factors | None = None,
+    families: Collection[str] = FAMILIES,
 ) -> Comparison:
     """Compare until nothing differs or ``wait`` seconds have passed.
 
@@ -119,6 +122,8 @@ async def check_until(
     ----------
     portfolios
         Ids; with all (None) the symbols' records are compared too.
+    families
+        Those that are published (``settings.worker.families``).
     today
         Tells the exchange's date: prices after it are held back by intake. That of
         New York when None.
@@ -128,18 +133,19 @@ async def check_until(
     OSError, TimeoutError, asyncpg.PostgresError
         When the server cannot be reached, or refuses (a table is missing).
     """
+    make = partial(Check, calendar, portfolios, progress, today, factors, families)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     connection = await connect(dsn, "check")
     try:
         # While changes are on their way the first difference is enough.
         while loop.time() < deadline:
-            checked = Check(calendar, portfolios, progress, today, factors, hasty=True)
+            checked = make(hasty=True)
             result = await checked.run(connection, schema)
             if result.differ == 0:
                 return result
             await asyncio.sleep(RETRY_SECONDS)
-        checked = Check(calendar, portfolios, progress, today, factors)
+        checked = make(hasty=False)
         return await checked.run(connection, schema)
     finally:
         await connection.close()
@@ -151,8 +157,12 @@ async def check(
     calendar: Calendar,
     portfolios: Collection[int] | None = None,
 ) -> Comparison:
-    """Compare every record of these portfolios (all when None), once."""
-    return await Check(calendar, portfolios).run(connection, schema)
+    """Compare every record of these portfolios (all when None), once.
+
+    Risk and symbols too, whatever is published.
+    """
+    made = Check(calendar, portfolios, families=ALL_FAMILIES)
+    return await made.run(connection, schema)
 
 
 class Check:
@@ -165,6 +175,7 @@ class Check:
         progress: Progress | None = None,
         today: Callable[[], int] | None = None,
         factors: Factors | None = None,
+        families: Collection[str] = FAMILIES,
         *,
         hasty: bool = False,
     ) -> None:
@@ -173,6 +184,7 @@ class Check:
         self._say = progress or (lambda stage, done, total: None)
         self._today = today or exchange_today(exchange_zone(NEW_YORK), time.time)
         self._factors = factors
+        self._families = families
         self._hasty = hasty
         self.result = Comparison()
 
@@ -181,19 +193,19 @@ class Check:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             tables = await self._read_source(connection, schema)
             oracle = Oracle(tables, self._calendar, self._factors)
-            risk = await _exists(connection, "portfolio_risk")
-            if await self._portfolio_records(connection, oracle, tables, risk=risk):
+            if await self._portfolio_records(connection, oracle, tables):
                 return self.result
-            if risk and self._portfolios is None:
+            if "symbols" in self._families and self._portfolios is None:
                 await self._symbol_records(connection, oracle)
         return self.result
 
     async def _portfolio_records(
-        self, connection: Connection, oracle: Oracle, tables: Tables, *, risk: bool
+        self, connection: Connection, oracle: Oracle, tables: Tables
     ) -> bool:
         """Compare some portfolios at a time; whether that was enough."""
         ids = await _ids(connection, tables, self._portfolios)
-        families = ("snapshots", "positions", "risk") if risk else FAMILIES
+        families = [family for family in READERS if family in self._families]
+        risk = "risk" in families
         for start in range(0, len(ids), CHUNK):
             some = ids[start : start + CHUNK]
             found = {
@@ -202,7 +214,8 @@ class Check:
             expected: dict[str, Records] = {family: {} for family in families}
             for owner in some:
                 for session, made in oracle.families(owner, risk=risk):
-                    for family, record in made.items():
+                    for family in families:
+                        record = made[family]
                         where = (owner, self._calendar.iso(session))
                         expected[family][where] = record
                 await asyncio.sleep(0)
@@ -354,11 +367,6 @@ def _contents(rows: list[asyncpg.Record]) -> Records:
         (row["owner"], row["session"].isoformat()): json.loads(row["content"])
         for row in rows
     }
-
-
-async def _exists(connection: Connection, table: str) -> bool:
-    name = f"analytics.{table}"
-    return await connection.fetchval("SELECT to_regclass($1)", name) is not None
 
 
 READERS: Mapping[str, Callable[[Connection, list[int]], Awaitable[Records]]] = {

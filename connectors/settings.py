@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import (
@@ -112,6 +112,12 @@ class WorkerSettings(_Group):
     checkpoint_s: float = Field(5.0, gt=0, le=600)
     session_timeout_s: float = Field(6.0, ge=1, le=60)
     web_port: int = Field(0, ge=0, le=65535)
+    families: tuple[Literal["snapshots", "positions", "risk", "symbols"], ...] = (
+        "snapshots",
+        "positions",
+    )
+    """What is derived and published. ``risk`` and ``symbols`` (betas, factors,
+    volatilities, correlations, sectors) are asked for: they cost ten times the rest."""
 
 
 def read_factors(given: object) -> Factors:
@@ -210,9 +216,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, home: Path | None = None) -> "Settings":
-        """Read those of a state directory.
+        """Load the settings of a state directory.
 
-        The default is ``DELTAFOLIO_HOME``, else ``.deltafolio``.
+        By default that of ``DELTAFOLIO_HOME``, else ``.deltafolio`` where we are.
         """
         base = cls() if home is None else cls(home=home)
         where = base.home if home is None else home

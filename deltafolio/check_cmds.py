@@ -54,6 +54,8 @@ def check(
                     wait=wait,
                     progress=Shown(bar),
                     today=exchange_today(exchange_zone(bounds.name), time.time),
+                    factors=settings.factors,
+                    families=settings.worker.families,
                 )
             )
     except (OSError, ValueError, asyncpg.PostgresError) as error:

@@ -46,7 +46,12 @@ def make_engine(settings: Settings, calendar: Calendar) -> Engine:
     def of_symbol(symbol: str) -> int:
         return partition_of(symbol, partitions)
 
-    return Engine(calendar, factors=settings.factors, symbol_partition=of_symbol)
+    return Engine(
+        calendar,
+        families=settings.worker.families,
+        factors=settings.factors,
+        symbol_partition=of_symbol,
+    )
 
 
 def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:
