@@ -126,13 +126,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over what is passed (the state directory's file)."""
+        """Let the environment win over what is passed (the state directory's file)."""
         return env_settings, init_settings
 
     @classmethod
     def load(cls, home: Path | None = None) -> "Settings":
-        """Settings of a state directory (default: ``DELTAFOLIO_HOME``, else
-        ``.deltafolio``)."""
+        """Load the settings of a state directory.
+
+        By default that of ``DELTAFOLIO_HOME``, else ``.deltafolio`` where we are.
+        """
         base = cls() if home is None else cls(home=home)
         where = base.home if home is None else home
         file = where / "settings.json"
