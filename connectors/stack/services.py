@@ -132,8 +132,8 @@ class Postgres(Service):
 
     @property
     def marker(self) -> str:
-        """Its data directory."""
-        return str(self.layout.data(self.name))
+        """A parameter that PostgreSQL does not know, and keeps for us."""
+        return f"deltafolio.service={self.layout.home / self.name}"
 
     @property
     def dsn(self) -> str:
@@ -152,6 +152,7 @@ class Postgres(Service):
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password = fresh.with_name("password")
+        password.touch(mode=0o600)
         password.write_text(self.layout.password(), "utf-8")
         user = _ordinary_user(None)
         if user:
@@ -175,7 +176,7 @@ class Postgres(Service):
             "unix_socket_directories": "",
             **settings.POSTGRES,
         }
-        command = [str(PG_BIN / "postgres"), "-D", str(data)]
+        command = [str(PG_BIN / "postgres"), "-D", str(data), "-c", self.marker]
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
         return _as_user(_ordinary_user(data), [data], command)

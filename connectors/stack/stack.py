@@ -28,6 +28,7 @@ from connectors.stack.process import (
     Identity,
     find_marked,
     is_alive,
+    listens,
     read_identity,
     spawn,
     stop,
@@ -200,8 +201,10 @@ class Stack:
     def _is_well(self, name: str) -> bool:
         if name not in read_ports(self.layout):
             return False
-        running = read_identity(self.layout.pid(name)) is not None
-        return running and self._service(name).is_healthy()
+        identity = read_identity(self.layout.pid(name))
+        if identity is None or not self._service(name).is_healthy():
+            return False
+        return listens(identity, read_ports(self.layout)[name])
 
     def _info(self) -> StackInfo:
         context = self._context(read_ports(self.layout))
@@ -294,7 +297,8 @@ class Stack:
     ) -> None:
         limit = time.monotonic() + self.timeouts.start
         log = self.layout.log(service.name)
-        while not service.is_healthy():
+        port = service.context.ports[service.name]
+        while not (service.is_healthy() and listens(identity, port)):
             why = ""
             if giving_up.is_set():
                 raise GaveUpError(service.name)
