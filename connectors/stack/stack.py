@@ -34,20 +34,13 @@ from connectors.stack.process import (
     stop,
     write_identity,
 )
-from connectors.stack.services import Broker, Connect, Context, Postgres, Service
+from connectors.stack.services import KINDS, Connect, Context, Postgres, Service
 from connectors.stack.settings import Timeouts
 
 START_TRIES = 3
 
 ServiceName = Literal["postgres", "broker", "connect"]
 Progress = Callable[[str], None]
-
-KINDS: dict[str, type[Service]] = {
-    "postgres": Postgres,
-    "broker": Broker,
-    "connect": Connect,
-}
-"""In the order of starting; stopping goes the other way."""
 
 
 @dataclass(frozen=True, slots=True)
