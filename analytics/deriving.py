@@ -27,6 +27,7 @@ class Deriver:
         self._book = book
         self._said = said
         self._positions = PositionWriter(book, market)
+        self._closes = np.array(market.calendar.closes, dtype=np.int64)
 
     def derive(
         self,
@@ -75,10 +76,9 @@ class Deriver:
         """Contents of cells that exist, with NAV and P&L."""
         book, market = self._book, self._market
         partial = self._partial(slot, session)
-        closed = np.array(market.calendar.closes)[session]
         partition = book.slots["partition"][slot]
         as_of = np.array([story[p][1] for p in partition.tolist()])
-        final = (as_of >= closed) & ~partial
+        final = (as_of >= self._closes[session]) & ~partial
         cells, rows = value(book, market, slot, session)
         phase = snapshots.phases(book, cells)
         nav = pnl = np.full(len(slot), UNKNOWN)
