@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable
 from analytics import checkpoint
 from analytics.book import Book
 from analytics.calendar import Calendar
-from analytics.deriving import Deriver
+from analytics.deriving import Deriver, Made, Taken
 from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.partitions import Partition
@@ -144,18 +144,14 @@ class Engine:
         found: list[Result] = []
         for family in FAMILIES:
             if family in families:
-                cells = self._spreader.take(family, limit)
-                if len(cells[0]):
-                    found += self._deriver.derive(
-                        family, cells, self._revisions(), self._spreader.causes
-                    )
+                cells = Taken(family, *self._spreader.take(family, limit))
+                causes = self._spreader.causes
+                found += self._deriver.derive(cells, self._revisions(), causes)
         self._spreader.clean()
         return found
 
-    def contents(
-        self, family: str, slot: Indices, session: Ints
-    ) -> tuple[list[bytes], Ints, Ints]:
-        """Contents of cells that exist as they are now, with NAV and P&L."""
+    def contents(self, family: str, slot: Indices, session: Ints) -> Made:
+        """Make the contents of cells that exist, as they are now."""
         return self._deriver.contents(family, slot, session, self._revisions())
 
     def _revisions(self) -> dict[int, tuple[Revision, int]]:
