@@ -1,5 +1,7 @@
 """From touched cells to results: value, encode, compare with what was said."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,165 +13,147 @@ from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.positions import PositionWriter
 from analytics.records import FINAL, INTRADAY, digest, encode
-from analytics.results import RISK, SNAPSHOTS, SYMBOLS, Result, Revision
+from analytics.results import RISK, SNAPSHOTS, Result, Revision
 from analytics.risk import RiskDesk
-from analytics.said import DOUBTED, NOTHING, SAID, UNKNOWN, Said, previous
-from analytics.symbol_cells import SymbolCells
-from analytics.valuation import value
+from analytics.said import NOTHING, SAID, UNKNOWN, Said, previous
+from analytics.valuation import Cells, value
 
 CHUNK = 2048
 Story = dict[int, tuple[Revision, int]]
 
 
-class Deriver:
-    """Derives cells; keeps nothing between two calls."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Touched cells at hand: slot, session, and reference of the cause of each."""
 
-    def __init__(
-        self,
-        market: Market,
-        book: Book,
-        said: Said,
-        risk: RiskDesk,
-        symbols: SymbolCells,
-    ) -> None:
+    family: str
+    slot: Indices
+    session: Ints
+    ref: Ints
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def by_session(self) -> "Taken":
+        """Order by session: what is computed of symbols is shared within one."""
+        order = np.argsort(self.session, kind="stable")
+        parts = self.slot[order], self.session[order], self.ref[order]
+        return Taken(self.family, *parts)
+
+    def chunks(self) -> Iterator["Taken"]:
+        """Cut into parts that stay in the processor's cache."""
+        for start in range(0, len(self), CHUNK):
+            part = slice(start, start + CHUNK)
+            yield Taken(
+                self.family, self.slot[part], self.session[part], self.ref[part]
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Contents of cells (None: the cell does not exist), and NAV and P&L."""
+
+    contents: list[bytes | None]
+    nav: Ints
+    pnl: Ints
+
+
+class Deriver:
+    """Derives cells; keeps nothing that another engine would not make again."""
+
+    def __init__(self, market: Market, book: Book, said: Said, risk: RiskDesk) -> None:
         self._market = market
         self._book = book
         self._said = said
         self._risk = risk
-        self._symbols = symbols
         self._positions = PositionWriter(book, market)
+        self._closes = np.array(market.calendar.closes, dtype=np.int64)
 
-    def derive(
-        self,
-        family: str,
-        cells: tuple[Indices, Ints, Ints],
-        story: Story,
-        causes: Causes,
-    ) -> list[Result]:
-        """Results of cells (slot, session, cause) that differ from what was said."""
+    def derive(self, cells: Taken, story: Story, causes: Causes) -> list[Result]:
+        """Results of cells that differ from what was said.
+
+        ``story`` gives revision and as-of time of each partition.
+        """
         found: list[Result] = []
-        slot, session, ref = cells
-        if family == RISK:  # sessions share what is computed of symbols
-            order = np.argsort(session, kind="stable")
-            slot, session, ref = slot[order], session[order], ref[order]
-        self._said.cover(int(session.min()), int(session.max()), self._book.slots.used)
-        for start in range(0, len(slot), CHUNK):
-            part = slice(start, start + CHUNK)
-            found += self._chunk(
-                family, slot[part], session[part], ref[part], story, causes
-            )
+        if not len(cells):
+            return found
+        if cells.family == RISK:
+            cells = cells.by_session()
+        first, last = int(cells.session.min()), int(cells.session.max())
+        self._said.cover(first, last, self._book.slots.used)
+        for part in cells.chunks():
+            made = self._make(part, story)
+            places, results = self._differing(part, made, story, causes)
+            self._say(part, made, places, results)
+            found += results
         return found
 
-    def _chunk(
-        self,
-        family: str,
-        slot: Indices,
-        session: Ints,
-        ref: Ints,
-        story: Story,
-        causes: Causes,
-    ) -> list[Result]:
-        newest = self._market.last_session
-        there = (self._book.slots["first"][slot] <= session) & (session <= newest)
-        contents: list[bytes | None] = [None] * len(slot)
-        nav, pnl = np.full(len(slot), UNKNOWN), np.full(len(slot), UNKNOWN)
+    def _make(self, cells: Taken, story: Story) -> Made:
+        slot, session = cells.slot, cells.session
+        there = self._book.slots["first"][slot] <= session
+        there &= session <= self._market.last_session
+        made = Made(
+            [None] * len(slot),
+            np.full(len(slot), UNKNOWN),
+            np.full(len(slot), UNKNOWN),
+        )
         some = np.flatnonzero(there)
         if len(some):
-            made = self.contents(family, slot[some], session[some], story)
-            for place, content in zip(some.tolist(), made[0], strict=True):
-                contents[place] = content
-            nav[some], pnl[some] = made[1], made[2]
-        return self._differing(
-            family, slot, session, ref, contents, (nav, pnl), story, causes
-        )
+            found = self.contents(cells.family, slot[some], session[some], story)
+            for place, content in zip(some.tolist(), found.contents, strict=True):
+                made.contents[place] = content
+            made.nav[some], made.pnl[some] = found.nav, found.pnl
+        return made
 
-    def contents(
-        self, family: str, slot: Indices, session: Ints, story: Story
-    ) -> tuple[list[bytes], Ints, Ints]:
-        """Contents of cells that exist, with NAV and P&L."""
+    def contents(self, family: str, slot: Indices, session: Ints, story: Story) -> Made:
+        """Contents of cells that exist."""
         book, market = self._book, self._market
         partial = self._partial(slot, session)
-        closed = np.array(market.calendar.closes)[session]
         partition = book.slots["partition"][slot]
         as_of = np.array([story[p][1] for p in partition.tolist()])
-        final = (as_of >= closed) & ~partial
+        final = (as_of >= self._closes[session]) & ~partial
         if family == RISK:
-            words = [FINAL if yes else INTRADAY for yes in final.tolist()]
-            made = self._risk.portfolios(slot, session, words)
             unknown = np.full(len(slot), UNKNOWN)
-            return made, unknown, unknown
+            words = [FINAL if yes else INTRADAY for yes in final.tolist()]
+            risks = self._risk.portfolios(slot, session, words)
+            return Made([*risks], unknown, unknown)
         cells, rows = value(book, market, slot, session)
         phase = snapshots.phases(book, cells)
-        nav = pnl = np.full(len(slot), UNKNOWN)
+        contents: list[bytes | None]
+        nav, pnl = np.full(len(slot), UNKNOWN), np.full(len(slot), UNKNOWN)
         if family == SNAPSHOTS:
-            found = snapshots.money(book, cells, rows, phase)
-            nav, pnl = found.nav, found.pnl
-            made = snapshots.snapshots(book, market, cells, rows, found, final, partial)
+            money = snapshots.money(book, cells, rows, phase)
+            nav, pnl = money.nav, money.pnl
+            contents = [
+                *snapshots.snapshots(book, market, cells, rows, money, final, partial)
+            ]
         else:
-            made = self._positions.write(cells, rows, phase, final)
+            contents = [*self._positions.write(cells, rows, phase, final)]
+        made = Made(contents, nav, pnl)
         for place in np.flatnonzero(cells.exact).tolist():
-            status = FINAL if final[place] else INTRADAY
-            snapshot, lots, *money = exact.records(
-                market,
-                book.compiled[int(slot[place])],
-                int(session[place]),
-                status=status,
-                partial=bool(partial[place]),
-            )
-            made[place] = encode(snapshot if family == SNAPSHOTS else lots)
-            nav[place], pnl[place] = (UNKNOWN if m is None else m for m in money)
-        return made, nav, pnl
+            self._exactly(family, cells, place, final, partial, made)
+        return made
 
-    def symbols(
-        self, cells: tuple[Indices, Ints, Ints], story: Story, causes: Causes
-    ) -> list[Result]:
-        """Results of cells (column, session, cause) of symbols."""
-        column, session, ref = cells
-        found, desk, said = [], self._symbols, self._symbols.said
-        order = np.argsort(session, kind="stable")
-        column, session, ref = column[order], session[order], ref[order]
-        desk.cover(int(session.min()), int(session.max()))
-        there = (desk.first[column] <= session) & (session <= self._market.last_session)
-        contents: list[bytes | None] = [None] * len(column)
-        some = np.flatnonzero(there)
-        if len(some):
-            made = self._risk.symbols(column[some], session[some])
-            for place, one in zip(some.tolist(), made, strict=True):
-                contents[place] = one
-        row = said.rows_of(session)
-        known = {name: said[name][row, column].tolist() for name in said.fields}
-        for place, content in enumerate(contents):
-            mark = 0 if content is None else digest(content)
-            state = known["state"][place]
-            if (
-                state == NOTHING
-                if content is None
-                else (state == SAID and known["digest"][place] == mark)
-            ):
-                continue
-            at = int(column[place])
-            partition = int(desk.partition[at])
-            revision, as_of = story[partition]
-            name, day = self._market.symbols[at], int(session[place])
-            values = (SAID if mark else NOTHING, mark, *_parts(revision))
-            for field, value_ in zip(said.fields, values, strict=True):
-                said[field][row[place], at] = value_
-            self._said.dirty.setdefault(partition, set()).add(day)
-            found.append(
-                Result(
-                    SYMBOLS,
-                    partition,
-                    name,
-                    day,
-                    revision,
-                    mark,
-                    content,
-                    as_of,
-                    causes.get(int(ref[place])),
-                    previous(known, place),
-                )
-            )
-        return found
+    def _exactly(
+        self,
+        family: str,
+        cells: Cells,
+        place: int,
+        final: Bools,
+        partial: Bools,
+        made: Made,
+    ) -> None:
+        """Make one cell anew in Python's integers."""
+        snapshot, lots, nav, pnl = exact.records(
+            self._market,
+            self._book.compiled[int(cells.slot[place])],
+            int(cells.session[place]),
+            status=FINAL if final[place] else INTRADAY,
+            partial=bool(partial[place]),
+        )
+        made.contents[place] = encode(snapshot if family == SNAPSHOTS else lots)
+        made.nav[place] = UNKNOWN if nav is None else nav
+        made.pnl[place] = UNKNOWN if pnl is None else pnl
 
     def _partial(self, slot: Indices, session: Ints) -> Bools:
         partial: Bools = self._book.slots["partial"][slot].copy()
@@ -181,37 +165,27 @@ class Deriver:
         return partial
 
     def _differing(
-        self,
-        family: str,
-        slot: Indices,
-        session: Ints,
-        ref: Ints,
-        contents: list[bytes | None],
-        money: tuple[Ints, Ints],
-        story: Story,
-        causes: Causes,
-    ) -> list[Result]:
-        said = self._said.get(family, session, slot)
+        self, cells: Taken, made: Made, story: Story, causes: Causes
+    ) -> tuple[list[int], list[Result]]:
+        """Pick what differs from what was said: places and results."""
+        said = self._said.get(cells.family, cells.session, cells.slot)
         state, known = said["state"], said["digest"]
-        portfolio = self._book.slots["portfolio"][slot].tolist()
-        partition = self._book.slots["partition"][slot].tolist()
-        days, refs = session.tolist(), ref.tolist()
-        found: list[Result] = []
+        portfolio = self._book.slots["portfolio"][cells.slot].tolist()
+        partition = self._book.slots["partition"][cells.slot].tolist()
+        days, refs = cells.session.tolist(), cells.ref.tolist()
         places: list[int] = []
-        for place, content in enumerate(contents):
-            if content is None:
-                if state[place] == NOTHING:
-                    continue
-                mark = 0
-            else:
-                mark = digest(content)
-                if state[place] == SAID and known[place] == mark:
-                    continue
+        found: list[Result] = []
+        for place, content in enumerate(made.contents):
+            mark = 0 if content is None else digest(content)
+            if content is None and state[place] == NOTHING:
+                continue
+            if content is not None and state[place] == SAID and known[place] == mark:
+                continue
             revision, as_of = story[partition[place]]
             places.append(place)
             found.append(
                 Result(
-                    family,
+                    cells.family,
                     partition[place],
                     portfolio[place],
                     days[place],
@@ -223,18 +197,12 @@ class Deriver:
                     previous(said, place),
                 )
             )
-        self._say(family, slot, session, money, places, found)
-        return found
+        return places, found
 
     def _say(
-        self,
-        family: str,
-        slot: Indices,
-        session: Ints,
-        money: tuple[Ints, Ints],
-        places: list[int],
-        found: list[Result],
+        self, cells: Taken, made: Made, places: list[int], found: list[Result]
     ) -> None:
+        """Remember results as said."""
         if not found:
             return
         at = np.array(places)
@@ -245,15 +213,8 @@ class Deriver:
             "m": [r.revision.m for r in found],
             "v": [r.revision.version for r in found],
         }
-        if family == SNAPSHOTS:
-            values |= {"nav": money[0][at], "pnl": money[1][at]}
-        self._said.put(family, session[at], slot[at], values)
+        if cells.family == SNAPSHOTS:
+            values |= {"nav": made.nav[at], "pnl": made.pnl[at]}
+        self._said.put(cells.family, cells.session[at], cells.slot[at], values)
         for result in found:
             self._said.dirty.setdefault(result.partition, set()).add(result.session)
-
-
-__all__ = ["DOUBTED", "Deriver"]
-
-
-def _parts(revision: Revision) -> tuple[int, int, int]:
-    return revision.p, revision.m, revision.version

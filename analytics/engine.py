@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable
 from analytics import checkpoint
 from analytics.book import Book
 from analytics.calendar import Calendar
-from analytics.deriving import Deriver
+from analytics.deriving import Deriver, Made, Taken
 from analytics.factors import Factors
 from analytics.market import Market
 from analytics.money import Indices, Ints
@@ -35,6 +35,7 @@ from analytics.said import NOTHING as UNSAID
 from analytics.spreading import Spreader
 from analytics.state import Account
 from analytics.symbol_cells import PartitionOf, SymbolCells
+from analytics.symbol_deriving import SymbolDeriver
 from analytics.validate import validate
 
 
@@ -81,7 +82,8 @@ class Engine:
         self._spreader = Spreader(
             self.market, self.book, self.said, self.partitions, *desks
         )
-        self._deriver = Deriver(self.market, self.book, self.said, *desks)
+        self._deriver = Deriver(self.market, self.book, self.said, self._risk)
+        self._symbol_deriver = SymbolDeriver(self.market, self.said, *desks)
 
     # --- partitions ------------------------------------------------------------
 
@@ -181,24 +183,18 @@ class Engine:
         found: list[Result] = []
         for family in self.said.frames:
             if family in families:
-                cells = self._spreader.take(family, limit)
-                if len(cells[0]):
-                    found += self._deriver.derive(
-                        family, cells, self._revisions(), self._spreader.causes
-                    )
+                cells = Taken(family, *self._spreader.take(family, limit))
+                causes = self._spreader.causes
+                found += self._deriver.derive(cells, self._revisions(), causes)
         if SYMBOLS in families:
-            cells = self.symbols.take(limit)
-            if len(cells[0]):
-                found += self._deriver.symbols(
-                    cells, self._revisions(), self._spreader.causes
-                )
+            cells = Taken(SYMBOLS, *self.symbols.take(limit))
+            causes = self._spreader.causes
+            found += self._symbol_deriver.derive(cells, self._revisions(), causes)
         self._spreader.clean()
         return found
 
-    def contents(
-        self, family: str, slot: Indices, session: Ints
-    ) -> tuple[list[bytes], Ints, Ints]:
-        """Contents of cells that exist as they are now, with NAV and P&L."""
+    def contents(self, family: str, slot: Indices, session: Ints) -> Made:
+        """Make the contents of cells that exist, as they are now."""
         return self._deriver.contents(family, slot, session, self._revisions())
 
     def _revisions(self) -> dict[int, tuple[Revision, int]]:

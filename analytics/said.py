@@ -116,6 +116,7 @@ class Said:
         for frame in self.frames.values():
             if slot < frame.columns:
                 frame["state"][:, slot] = NOTHING
+                frame["v"][:, slot] = 0
 
     def sessions(self, slot: int) -> list[int]:
         """Sessions of which anything was said, in any family."""
@@ -179,8 +180,8 @@ class Said:
 
 
 def previous(fields: dict[str, list[Any]], place: int) -> Previous | None:
-    """Say what was said before, from ``Said.get``."""
-    if fields["state"][place] == NOTHING:
+    """Say what was said before, from ``Said.get``; None if nothing is known."""
+    if fields["state"][place] == NOTHING or not fields["v"][place]:
         return None
     revision = Revision(fields["p"][place], fields["m"][place], fields["v"][place])
     if "nav" not in fields:

@@ -324,6 +324,8 @@ class Spreader:
         partial = {s for s, (_, partial) in home.loaded_as.items() if partial}
         since_part = {s for s in home.loaded_as if part is not None and s >= part}
         since, home.since = home.since, None
+        if since is None and partial == since_part:
+            return
         whole, low = partial != since_part, NO_FIRST
         if since is not None:
             self._complete(home)

@@ -36,7 +36,7 @@ def _processor() -> str:
 
 def head(question: str) -> None:
     """Print the question, the command that asks it, and where it is asked."""
-    command = " ".join(map(shlex.quote, [Path(sys.argv[0]).name, *sys.argv[1:]]))
+    command = shlex.join(["python", *sys.orig_argv[1:]])
     print(f"\n== {question}\n   command: {command}\n   machine: {describe()}")
 
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,3 +98,5 @@ def _leave(screen: Screen, stack: Stack, home: Path, *, keep: bool) -> None:
         return
     with screen.stage("Stopped and removed"):
         stack.down(purge=True)
+        with contextlib.suppress(OSError):  # other things are in there
+            home.parent.rmdir()

@@ -3,7 +3,7 @@
 One loop, one cycle at a time, in the order of ``docs/delivery.md``:
 
 E1, E2. records are decoded and folded (`Folder`), while nobody waits for anything;
-E3. results are derived;
+E3. results are derived (not all at once: chunks of all, slices of what can wait);
 E4. they are published, and their storage is awaited;
 and once in a checkpoint's interval, of everything derived until then
 E5. dead letters are written;
@@ -18,7 +18,7 @@ content, which are recognised by their digests at the next take-over.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from analytics.results import ALL_FAMILIES, SNAPSHOTS, Result
@@ -33,7 +33,9 @@ from streams.steps import Step, crash
 logger = logging.getLogger(__name__)
 
 IMMEDIATE = (SNAPSHOTS,)
-"""Families published at once; the others are conflated."""
+"""Families published at once."""
+CONFLATED = tuple(family for family in ALL_FAMILIES if family not in IMMEDIATE)
+"""Families of which a new version waits for the time of conflation."""
 BULK_RECORDS = 20
 """So many records behind, folding goes first."""
 BULK_S = 1.0
@@ -41,6 +43,10 @@ BULK_S = 1.0
 BULK_LOOK_S = 0.01
 CHUNK = 4000
 """Cells of a family that are derived at once: a tenth of a second, some megabytes."""
+SLICE = 256
+"""Cells of a conflated family at once: what is published at once waits for them."""
+SLICES = 8
+"""So many slices in a row are a backlog, and chunks take their place."""
 UNCONFIRMED_LOOK_S = 0.05
 REVOKE_S = 3.0
 """How long a rebalance waits for us to put down what we give back."""
@@ -65,7 +71,7 @@ class Flush:
         self._work = work
         self._cycling = asyncio.Lock()
         self._all_at = 0.0
-        self._rest = False
+        self._rests = 0
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
 
     def wire(self, portfolios: Portfolios) -> None:
@@ -106,7 +112,7 @@ class Flush:
 
     async def _sleep(self) -> None:
         """Until there is work, conflated results are due, or a checkpoint is."""
-        if self._rest:
+        if self._rests:
             return
         until = self._checkpoint_at
         if self._engine.touched():
@@ -124,7 +130,7 @@ class Flush:
         Not between the chunks of what is derived already.
         """
         await asyncio.sleep(self._worker.flush_ms / 1000)
-        if self._rest:
+        if self._rests:
             return
         until = monotonic() + BULK_S
         while self._is_behind() and monotonic() < until:  # noqa: ASYNC110 - both move
@@ -154,13 +160,10 @@ class Flush:
     async def _cycle(self, *, checkpoint: bool) -> bool:
         """E3 to E8; whether all of it was done."""
         await self._repair()
-        now = monotonic()
-        everything = checkpoint or self._rest or now >= self._all_at
-        families = ALL_FAMILIES if everything else IMMEDIATE
-        results = self._engine.derive(families, CHUNK)
-        if everything:
-            self._all_at = now + self._worker.conflate_ms / 1000
-            self._rest = self._engine.touched()
+        if not self._may_flush():
+            return False
+        generation = self._parts.ownership.generation
+        results = self._derive(everything=checkpoint)
         # States, what was said, and what is still to be looked at agree now.
         dumps = self._put_down() if checkpoint else {}
         market = self._put_down_market() if checkpoint else None
@@ -170,6 +173,10 @@ class Flush:
             return not lost
         await self._write_letters()  # E5
         crash.done(Step.LETTERS)
+        if generation != self._parts.ownership.generation:
+            # Another owner may have said something that these states do not know.
+            self._distrust(dumps)
+            return False
         sealed = await self._write_states(dumps)  # E6
         crash.done(Step.CHECKPOINT)
         await self._write_market(market)  # E7
@@ -195,6 +202,17 @@ class Flush:
         if parts.market_state.lane.take_foreign():
             parts.market_state.distrust()
         parts.tails.restore_order()
+
+    def _derive(self, *, everything: bool) -> list[Result]:
+        """E3; what is conflated comes in slices between the others."""
+        results = self._engine.derive(IMMEDIATE, CHUNK)
+        now = monotonic()
+        if everything or self._rests or now >= self._all_at:
+            size = SLICE if self._rests < SLICES else CHUNK
+            results += self._engine.derive(CONFLATED, size)
+            self._rests = self._rests + 1 if self._engine.touched() else 0
+            self._all_at = now + self._worker.conflate_ms / 1000
+        return results
 
     async def _publish(self, results: Sequence[Result]) -> set[int]:
         if not results:
@@ -224,6 +242,12 @@ class Flush:
             return self._parts.market_state.put_down()
         return None
 
+    def _distrust(self, dumps: Iterable[int]) -> None:
+        """Have everything written next time: what was taken out was not."""
+        for partition in dumps:
+            self._parts.states.distrust(partition)
+        self._parts.market_state.distrust()
+
     async def _write_letters(self) -> None:
         """E5; every worker writes those of the market, under the same key."""
         for letter in self._parts.folder.take_letters():
@@ -236,19 +260,22 @@ class Flush:
 
     async def _write_states(self, dumps: dict[int, Dump]) -> dict[int, int]:
         """E6; returns the next offset of each partition that was sealed."""
-        ours = [p for p in dumps if p in self._parts.ownership.live]
         outcomes = await asyncio.gather(
-            *(self._parts.states.write(p, dumps[p], self._said_until(p)) for p in ours),
+            *(
+                self._parts.states.write(p, dump, self._said_until(p))
+                for p, dump in dumps.items()
+            ),
             return_exceptions=True,
         )
         sealed = {}
-        for partition, outcome in zip(ours, outcomes, strict=True):
+        for (partition, dump), outcome in zip(dumps.items(), outcomes, strict=True):
             if isinstance(outcome, NotOwnerError):
+                # What was taken out of the engine is written nowhere.
                 self._portfolios.drop(partition)
             elif outcome is not None:
                 raise outcome
             else:
-                sealed[partition] = dumps[partition].p
+                sealed[partition] = dump.p
                 self._parts.metrics.checkpoints.inc()
         return sealed
 

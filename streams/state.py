@@ -23,7 +23,7 @@ from streams.checkpoint import (
 )
 from streams.filler import Filler
 from streams.folding import MARKET_PARTITION
-from streams.publisher import Lane, Publisher
+from streams.publisher import Lane, NotOwnerError, Publisher
 from streams.record import Record
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,9 @@ class PartitionStates:
         """
         if not dump.blobs and self._sealed.get(partition) == (dump.p, dump.m):
             return
-        shelf = self._shelves[partition]
+        shelf = self._shelves.get(partition)
+        if shelf is None:
+            raise NotOwnerError(partition)
         seal = PartitionSeal(
             version=self._engine.version, p=dump.p, m=dump.m, results=results
         )

@@ -92,3 +92,25 @@ ALTER TABLE equity_changes REPLICA IDENTITY FULL;
 ALTER TABLE position_realized_events REPLICA IDENTITY FULL;
 ALTER TABLE company_profiles REPLICA IDENTITY FULL;
 ALTER TABLE benchmarks_sector_weights REPLICA IDENTITY FULL;
+
+-- COPY writes many rows at one position of the log, and a connector that restarts in
+-- the middle of them loses the rest (docs/decisions/0002-capture.md). A row trigger
+-- makes COPY write row by row, each at a position of its own. It costs a bulk load
+-- about half as much again.
+CREATE OR REPLACE FUNCTION deltafolio_row_by_row() RETURNS trigger
+    LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT ON portfolios
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT ON positions
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT ON market_data_cache
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT ON equity_changes
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT ON position_realized_events
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT ON company_profiles
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();
+CREATE OR REPLACE TRIGGER deltafolio_row_by_row BEFORE INSERT
+    ON benchmarks_sector_weights
+    FOR EACH ROW EXECUTE FUNCTION deltafolio_row_by_row();

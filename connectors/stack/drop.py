@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
     if not all(reachable(path) for path in paths):
         try:
             keep_search()
-        except OSError as error:
+        except (OSError, AttributeError) as error:  # only Linux has capset
             sys.exit(
                 f"user {uid} cannot reach {' or '.join(paths)} ({error}): let others "
                 "search their parents (chmod o+x), choose another directory by "

@@ -181,6 +181,18 @@ def find_marked(marker: str) -> Iterator[Identity]:
                     yield identity
 
 
+def listens(identity: Identity, port: int) -> bool:
+    """Whether it is that process that listens on a port, not one who was quicker."""
+    try:
+        connections = psutil.Process(identity.pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # the system does not tell
+        return True
+    listening = (one for one in connections if one.status == psutil.CONN_LISTEN)
+    return any(one.laddr.port == port for one in listening)
+
+
 def works_in(directory: Path) -> bool:
     """Whether a living process has this directory as its current one."""
     for process in psutil.process_iter():

@@ -28,25 +28,19 @@ from connectors.stack.process import (
     Identity,
     find_marked,
     is_alive,
+    listens,
     read_identity,
     spawn,
     stop,
     write_identity,
 )
-from connectors.stack.services import Broker, Connect, Context, Postgres, Service
+from connectors.stack.services import KINDS, Connect, Context, Postgres, Service
 from connectors.stack.settings import Timeouts
 
 START_TRIES = 3
 
 ServiceName = Literal["postgres", "broker", "connect"]
 Progress = Callable[[str], None]
-
-KINDS: dict[str, type[Service]] = {
-    "postgres": Postgres,
-    "broker": Broker,
-    "connect": Connect,
-}
-"""In the order of starting; stopping goes the other way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +194,10 @@ class Stack:
     def _is_well(self, name: str) -> bool:
         if name not in read_ports(self.layout):
             return False
-        running = read_identity(self.layout.pid(name)) is not None
-        return running and self._service(name).is_healthy()
+        identity = read_identity(self.layout.pid(name))
+        if identity is None or not self._service(name).is_healthy():
+            return False
+        return listens(identity, read_ports(self.layout)[name])
 
     def _info(self) -> StackInfo:
         context = self._context(read_ports(self.layout))
@@ -294,7 +290,8 @@ class Stack:
     ) -> None:
         limit = time.monotonic() + self.timeouts.start
         log = self.layout.log(service.name)
-        while not service.is_healthy():
+        port = service.context.ports[service.name]
+        while not (service.is_healthy() and listens(identity, port)):
             why = ""
             if giving_up.is_set():
                 raise GaveUpError(service.name)

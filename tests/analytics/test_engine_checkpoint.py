@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analytics.engine import Engine
 from analytics.results import MONEY_FAMILIES
-from analytics.rows import Flow, Portfolio, Profile, Version, Weight
+from analytics.rows import Change, Flow, Portfolio, Profile, Version, Weight
 from tests.analytics.engine_desk import (
     CALENDAR,
     Desk,
@@ -188,48 +188,94 @@ def test_a_blob_of_another_layout_is_refused(desk):
         desk.engine.load_market(3, b"nonsense")
 
 
-def test_a_restart_at_another_offset_looks_only_at_what_changed(desk):
+def taken_over(desk: Desk, *rows) -> list:
+    """What is said when a partition comes to a market that has moved on."""
     store = Store()
     store.write(desk.engine)
     other = Engine(CALENDAR, families=MONEY_FAMILIES)
     store.load_market(other)
-    change = desk.change(price_row("A", 1, 12))
-    other.fold_market([change], next_offset=desk.offsets[0] + 1)
+    since = other.market_offset()
+    for row in rows:
+        change = row if isinstance(row, Change) else desk.change(row)
+        other.fold_market([change], next_offset=other.market_offset() + 1)
+    assert other.derive() == []
     store.load_partition(other)
-    other.touch_all(0, since=desk.offsets[0])
-    assert cells(other.derive()) == [(1, 1), (1, 2), (1, 3)]
+    other.touch_all(0, since=since)
+    found = other.derive()
+    other.validate()
+    return found
+
+
+def test_a_take_over_looks_only_at_what_changed(desk):
+    found = taken_over(desk, price_row("A", 1, 12))
+    assert cells(found) == [(1, 1), (1, 2), (1, 3)]
+
+
+def test_a_take_over_sees_sessions_that_came(desk):
+    found = taken_over(desk, price_row("NOBODY", 5, 1))
+    assert cells(found) == [(1, 5), (2, 5)]
+
+
+def test_a_take_over_sees_sessions_that_went(desk):
+    found = taken_over(desk, desk.gone(price_row("A", 4, 14)))
+    assert [(r.owner, r.session, r.content) for r in found[:2]] == [
+        (1, 4, None),
+        (2, 4, None),
+    ]
+
+
+def test_a_take_over_sees_what_settled(desk):
+    call = {"type": "LC", "underlying": "A", "strike": 2, "expiry": 3}
+    desk.fold(lot_row(9, 2, "A2", 1, 5, 1, **call))
+    desk.derive()
+    found = taken_over(desk, price_row("A", 3, 14))
+    assert cells(found) == [(1, 3), (1, 4), (2, 3), (2, 4)]
+
+
+def test_a_take_over_sees_transactions_that_ended(desk):
+    desk.fold(price_row("A", 3, 14), tx="5", partial=True)
+    desk.derive()
+    store = Store()
+    store.write(desk.engine)
+    other = Engine(CALENDAR, families=MONEY_FAMILIES)
+    store.load_market(other)
+    other.fold_market([], next_offset=desk.offsets[0] + 1, tx="5")
+    store.load_partition(other)
+    assert cells(other.derive()) == [(p, t) for p in (1, 2) for t in (3, 4)]
     other.validate()
 
 
-def same_after_a_take_over(changes, chance: Random) -> None:
-    """A partition is loaded into an engine whose market is further on."""
+def left_off(changes, chance: Random) -> tuple[Engine, dict, Store]:
+    """An engine that wrote checkpoints now and then, and a last one, and died."""
     engine, records, store = Engine(CALENDAR, families=MONEY_FAMILIES), {}, Store()
-    stop = chance.randint(0, len(changes))
-    for number, change in enumerate(changes[:stop]):
+    engine.add_partition(0)
+    for change in changes:
         fold(engine, change)
-        if chance.random() < 0.8:
-            read(engine, records)
-        if chance.random() < 0.3 or number == stop - 1:
+        if chance.random() < 0.3:
             read(engine, records)
             store.write(engine, market=chance.random() < 0.5)
-    at = store_offset = engine.market_offset() if stop else 0
+    read(engine, records)
+    store.write(engine, market=chance.random() < 0.5)
+    return engine, records, store
+
+
+def same_after_a_take_over(changes, chance: Random) -> None:
+    """A partition is loaded into an engine whose market is elsewhere."""
+    stop = chance.randint(len(changes) // 2, len(changes))
+    left, records, store = left_off(changes[:stop], chance)
     taker = Engine(CALENDAR, families=MONEY_FAMILIES)
     store.load_market(taker)
-    later = changes[stop:]
-    prices = [c for c in changes if c.portfolio is None][taker.market_offset() :]
-    cut = chance.randint(0, len(prices))
-    for change in prices[:cut]:
+    prices = [change for change in changes if change.portfolio is None]
+    cut = chance.randint(taker.market_offset(), len(prices))
+    for change in prices[taker.market_offset() : cut]:
         fold(taker, change)
-        if chance.random() < 0.5:
-            assert taker.derive() == []
+    assert taker.derive() == []
     store.load_partition(taker)
-    if taker.market_offset() > store_offset:
-        taker.touch_all(0, since=at)
-    for change in prices[cut:]:
+    if taker.market_offset() > left.market_offset():
+        taker.touch_all(0, since=left.market_offset())
+    others = [change for change in changes[stop:] if change.portfolio is not None]
+    for change in prices[cut:] + others:
         fold(taker, change)
-    for change in later:
-        if change.portfolio is not None:
-            fold(taker, change)
     read(taker, records)
     taker.validate()
     assert records == finished(changes)
@@ -237,10 +283,10 @@ def same_after_a_take_over(changes, chance: Random) -> None:
 
 def fold(engine: Engine, change) -> None:
     """Fold one change as one record."""
-    engine.add_partition(0)
     if change.portfolio is None:
         engine.fold_market([change], next_offset=engine.market_offset() + 1)
     else:
+        engine.add_partition(0)
         offset = engine.partition_offset(0) + 1
         engine.fold_partition(0, [change], next_offset=offset)
 

@@ -299,7 +299,7 @@ def test_what_a_foreign_record_overwrote_is_said_again(desk):
     assert (result.owner, result.session) == (1, 3)
     desk.engine.forget_said(0, "positions", 77, 3)
     [result] = desk.engine.derive()
-    assert (result.owner, result.content) == (77, None)
+    assert (result.owner, result.content, result.previous) == (77, None, None)
 
 
 # --- cadence and bounds --------------------------------------------------------

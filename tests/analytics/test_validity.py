@@ -224,6 +224,12 @@ REFUSED: list[tuple[str, dict[str, Any], Reason, str]] = [
     ),
     (
         "position_realized_events",
+        {"quantity_closed": f"-{HUGE}"},  # it fits, its size does not
+        Reason.TOO_LARGE,
+        "quantity_closed",
+    ),
+    (
+        "position_realized_events",
         {"exit_price": None},
         Reason.EVENT_WITHOUT_VALUE,
         "exit_price",
@@ -299,6 +305,7 @@ ADMITTED: list[tuple[str, dict[str, Any]]] = [
     ("positions", {"exit_date": MONDAY, "exit_price": "0"}),
     # Both roll to the same session.
     ("positions", {"entry_date": SATURDAY, "exit_date": SUNDAY, "exit_price": "1"}),
+    ("positions", {"entry_date": SUNDAY, "exit_date": SATURDAY, "exit_price": "1"}),
     ("position_realized_events", {"exit_price": None, "realized_pnl": "-5.0000"}),
     ("market_data_cache", {"adj_close": None}),
     ("market_data_cache", {"open": None, "volume": None}),
@@ -401,10 +408,11 @@ def int_of_any_length(digits: str) -> int:
     return -value if digits.startswith("-") else value
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", " 1", "1 ", "1_0", "\u0661", "0x10", "--1", "1.2.3", "e5", ".", "1e", "+"],
-)
+NO_NUMBERS = ["", " 1", "1 ", "1_0", "0x10", "--1", "1.2.3", "e5", ".", "1e", "+"]
+NO_NUMBERS += ["\u0661", "1.\u0661\u0661\u0661\u0661", "1.\u00b2\u00b2\u00b2\u00b2"]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
 def test_what_only_python_takes_for_a_number_is_none(text):
     assert scale_exactly(text, 4) == DecimalFault.NOT_A_NUMBER
     assert double(text) == DecimalFault.NOT_A_NUMBER

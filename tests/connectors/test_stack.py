@@ -21,6 +21,7 @@ from connectors.stack.process import (
     find_marked,
     identify,
     is_alive,
+    listens,
     read_identity,
     signal_process,
     spawn,
@@ -188,6 +189,20 @@ def test_a_process_without_pid_file_is_found_by_its_marker(tmp_path: Path) -> No
     assert [one.pid for one in find_marked(marker)] == [ours.pid]
     for identity in (ours, other):
         stop(identity, signal.SIGKILL, 5)
+
+
+def test_an_answer_from_somebody_else_s_port_is_not_ours(sleeper: Identity) -> None:
+    myself = identify(os.getpid())
+    assert myself is not None
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        assert not listens(myself, port)
+        server.listen()
+        assert listens(myself, port)
+        assert not listens(sleeper, port)
+    stop(sleeper, signal.SIGKILL, 5)
+    assert not listens(sleeper, port)
 
 
 def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:

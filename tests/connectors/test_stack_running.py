@@ -235,7 +235,7 @@ def test_an_ordinary_user_needs_nothing_of_root(tmp_path: Path) -> None:
     from tests.connectors.test_stack import as_nobody_python
 
     assert as_nobody_python(script, home) == "[True]\n"
-    assert list(find_marked(str(home / "postgres" / "data"))) == []
+    assert list(find_marked(f"deltafolio.service={home / 'postgres'}")) == []
 
 
 def test_the_wheel_has_the_programs_that_are_needed() -> None:

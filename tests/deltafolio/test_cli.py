@@ -18,8 +18,10 @@ import typer
 from typer.testing import CliRunner
 
 from connectors.settings import Settings
+from connectors.stack.process import identify
 from deltafolio.cli import app
 from deltafolio.run_cmds import until_stopped
+from deltafolio.supervisor import read_status
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,3 +117,30 @@ def test_a_process_that_fails_says_why_and_exits_with_1(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "broken failed" in done.stderr
     assert "no such luck" in done.stderr
+
+
+def test_run_all_ends_with_all_its_processes_at_a_signal(tmp_path: Path) -> None:
+    nowhere = {
+        "DELTAFOLIO_HOME": str(tmp_path),
+        "DELTAFOLIO_POSTGRES__DSN": "postgresql://nobody@127.0.0.1:1/none",
+        "DELTAFOLIO_KAFKA__BOOTSTRAP": "127.0.0.1:1",
+        "DELTAFOLIO_CONNECT__URL": "http://127.0.0.1:1",
+    }
+    running = subprocess.Popen(
+        [sys.executable, "-m", "deltafolio", "run", "all", "--workers", "2"],
+        env=os.environ | nowhere,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout
+    assert "running capture, intake, worker-1, worker-2, sink" in (
+        running.stdout.readline()
+    )
+    pids = [one.pid for one in read_status(tmp_path) if one.pid]
+    assert pids
+    running.send_signal(signal.SIGTERM)
+    # Ten seconds are promised; the rest is for a machine that does other things too.
+    running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert [pid for pid in pids if identify(pid)] == []
+    assert read_status(tmp_path) == []

@@ -118,9 +118,9 @@ async def test_a_void_checkpoint_is_slower_and_equally_right(world):
     assert "sealed" not in third.log.read_text(), "the void one was not replaced"
 
 
-async def kill_after(world: JournalWorld, step: Step) -> None:
-    """A worker dies after a step under load; another one makes everything right."""
-    worker = world.start_worker(crash_at=f"{step}:2")
+async def kill_after(world: JournalWorld, step: Step, count: int = 2) -> None:
+    """A worker dies under load, right after a step was done for the n-th time."""
+    worker = world.start_worker(crash_at=f"{step}:{count}")
     done = asyncio.Event()
     load = asyncio.create_task(world.keep_busy(done))
     try:

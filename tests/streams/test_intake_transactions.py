@@ -97,6 +97,16 @@ def test_a_second_smaller_end_neither_reopens_nor_holds_anything():
     assert len(scene.kept) == 0
 
 
+@pytest.mark.parametrize("counts", [(2, 3), (3, 2)])
+def test_the_smallest_of_several_ends_counts(counts):
+    scene = Scene()
+    for count in counts:
+        scene.end("7", count)
+    scene.row("7", 1)
+    scene.row("7", 2)
+    assert scene.gone == [("7", 2, False)]
+
+
 def test_what_waits_in_vain_goes_on_as_a_part_and_ends_with_the_rest():
     scene = Scene(wait=1.0)
     scene.row("7", 1, now=0.0)

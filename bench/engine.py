@@ -1,0 +1,232 @@
+"""What the engine alone costs: fold, derive, tick, correct, restart.
+
+No Kafka, one core, CPU time. Portfolios hold 21 lots of 508 symbols that have 252
+sessions of history before the derived ones.
+
+    python -m bench.engine --portfolios 1000 --sessions 87
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from random import Random
+from time import process_time
+from typing import Any
+
+import numpy as np
+import psutil
+
+from analytics import snapshots, valuation
+from analytics.calendar import Calendar
+from analytics.engine import Engine
+from analytics.results import MONEY_FAMILIES
+from analytics.rows import Change, Lot, Portfolio, Price, Row, Version
+from bench.machine import head
+
+SYMBOLS, LOTS, WARM_UP, RECORD, PART, TICKS = 508, 21, 252, 1000, 8192, 7
+FIRST = 738_000
+ENTRY = FIRST + WARM_UP
+
+
+class World:
+    """A seeded universe of prices and portfolios as changes."""
+
+    def __init__(self, portfolios: int, sessions: int) -> None:
+        self.random = Random(7)  # noqa: S311
+        self.portfolios, self.total = portfolios, WARM_UP + sessions
+        days = list(range(FIRST, FIRST + self.total + 10))
+        closes = [day * 86_400_000_000 for day in range(len(days))]
+        self.calendar = Calendar(days, closes, days[0], days[-1])
+        self.symbols = [f"S{n:03d}" for n in range(SYMBOLS)]
+        self.level = {s: self.random.uniform(5, 500) for s in self.symbols}
+        self.number = 0
+
+    def change(self, table: str, key: Any, portfolio: int | None, row: Row) -> Change:
+        """Make the next change."""
+        self.number += 1
+        version = Version(self.number, self.number, 0)
+        return Change(table, key, version, self.number, portfolio, row)
+
+    def price(self, symbol: str, session: int) -> Change:
+        """Step a price at random from the last one."""
+        self.level[symbol] *= self.random.uniform(0.98, 1.0205)
+        close = int(self.level[symbol] * 100) * 10_000
+        day = FIRST + session
+        row = Price(symbol, day, close, close / 1e6)
+        return self.change("market_data_cache", (symbol, day), None, row)
+
+    def prices(self) -> list[Change]:
+        """Make all closes, session by session."""
+        return [self.price(s, t) for t in range(self.total) for s in self.symbols]
+
+    def rows(self) -> list[Change]:
+        """Make portfolios with their lots, entered in the first derived session."""
+        found, lot = [], 0
+        for ident in range(1, self.portfolios + 1):
+            row = Portfolio(ident, f"p{ident}", 10_000_000_000, None)
+            found.append(self.change("portfolios", (ident,), ident, row))
+            for symbol in self.random.sample(self.symbols, LOTS):
+                lot += 1
+                found.append(self.lot(lot, ident, symbol))
+        return found
+
+    def lot(self, ident: int, owner: int, symbol: str) -> Change:
+        """Make a lot, one in five short."""
+        size = self.random.randint(1, 500) * 10_000
+        kind, size = ("LONG", size) if self.random.random() < 0.8 else ("SHORT", -size)
+        paid = self.random.randint(5, 500) * 1_000_000
+        none = (None,) * 6
+        row = Lot(ident, owner, symbol, kind, "PUBLIC", size, paid, ENTRY, *none)
+        return self.change("positions", (ident,), owner, row)
+
+
+class Bench:
+    """One engine with one partition."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.engine = Engine(world.calendar, families=MONEY_FAMILIES)
+        self.engine.add_partition(0)
+
+    def market(self, changes: list[Change]) -> int:
+        """Fold market changes in records."""
+        for start in range(0, len(changes), RECORD):
+            part = changes[start : start + RECORD]
+            self.engine.fold_market(part, next_offset=self.engine.market_offset() + 1)
+        return len(changes)
+
+    def rows(self, changes: list[Change]) -> int:
+        """Fold portfolio changes in records."""
+        for start in range(0, len(changes), RECORD):
+            part = changes[start : start + RECORD]
+            self.engine.fold_partition(0, part, next_offset=start + 1)
+        return len(changes)
+
+    def derive(self, *families: str) -> int:
+        """Derive all that is touched, in parts that are let go of."""
+        count = 0
+        while part := self.engine.derive(families, limit=PART):
+            count += len(part)
+        return count
+
+    def cold(self) -> None:
+        """Fold and derive everything."""
+        prices, rows = self.world.prices(), self.world.rows()
+        timed("fold prices", "row", lambda: self.market(prices))
+        timed("fold portfolios and lots", "row", lambda: self.rows(rows))
+        timed("compile and spread", "row", lambda: self.derive() or len(rows))
+        timed("derive snapshots", "result", lambda: self.derive("snapshots"))
+        timed("derive positions", "result", lambda: self.derive("positions"))
+
+    def warm(self) -> None:
+        """Tick, correct, restate."""
+        world, newest = self.world, self.world.total - 1
+        for many in (1, 30, SYMBOLS):
+            for family in ("snapshots", "positions"):
+                ticks = []
+                for _ in range(TICKS):
+                    symbols = world.random.sample(world.symbols, many)
+                    changes = [world.price(symbol, newest) for symbol in symbols]
+                    ticks.append(spent(lambda c=changes, f=family: self.tick(c, f)))
+                report(f"tick of {many} symbols, {family}", "result", ticks)
+                self.derive("snapshots", "positions")
+        values = [spent(self.values) for _ in range(TICKS)]
+        report("newest session of all, without encoding", "portfolio", values)
+        self.market([world.price(world.symbols[0], newest - 40)])
+        timed("one close, 40 sessions back", "result", self.both)
+        self.rows([world.lot(1, 1, "S001")])
+        timed("one lot, from its entry", "result", self.both)
+
+    def both(self) -> int:
+        """Derive both families."""
+        return self.derive("snapshots", "positions")
+
+    def tick(self, changes: list[Change], family: str) -> int:
+        """Fold prices of the newest session and derive."""
+        self.market(changes)
+        return self.derive(family)
+
+    def values(self) -> int:
+        """Value the newest session of every portfolio."""
+        book, market = self.engine.book, self.engine.market
+        slot = np.arange(book.slots.used)
+        session = np.full(len(slot), market.last_session)
+        cells, rows = valuation.value(book, market, slot, session)
+        snapshots.money(book, cells, rows, snapshots.phases(book, cells))
+        valuation.concentrate(book, cells, rows)
+        return len(slot)
+
+    def restart(self) -> None:
+        """Dump everything and load it into another engine."""
+        engine, dumped = self.engine, {}
+        timed(
+            "dump a whole checkpoint",
+            "blob",
+            lambda: (
+                dumped.update(
+                    rows=engine.dump_portfolios(0, only_dirty=False),
+                    said=engine.dump_said(0, only_dirty=False),
+                    market=engine.dump_market(only_dirty=False),
+                )
+                or sum(map(len, dumped.values()))
+            ),
+        )
+        for name, blobs in dumped.items():
+            print(f"     {name}: {sum(map(len, blobs.values())) / 1e6:.1f} MB")
+        timed("load it and derive (nothing)", "blob", lambda: load(self.world, dumped))
+
+
+def load(world: World, dumped: dict[str, dict[Any, bytes]]) -> int:
+    """Load a checkpoint; nothing is to be said."""
+    other = Engine(world.calendar, families=MONEY_FAMILIES)
+    for key, blob in dumped["market"].items():
+        other.load_market(key, blob)
+    other.add_partition(0)
+    for key, blob in dumped["rows"].items():
+        other.load_portfolio(0, key, blob)
+    for key, blob in dumped["said"].items():
+        other.load_said(0, key, blob)
+    if other.derive():
+        message = "a restart says something again"
+        raise AssertionError(message)
+    return sum(map(len, dumped.values()))
+
+
+def spent(work: Callable[[], int]) -> tuple[float, int]:
+    """CPU seconds of something, and how many things it did."""
+    start = process_time()
+    count = work()
+    return process_time() - start, count
+
+
+def timed(name: str, unit: str, work: Callable[[], int]) -> None:
+    """Do something once and report it."""
+    report(name, unit, [spent(work)])
+
+
+def report(name: str, unit: str, runs: list[tuple[float, int]]) -> None:
+    """Print the median of some runs."""
+    seconds, count = statistics.median(runs)
+    each = seconds / max(count, 1) * 1e6
+    print(
+        f"   {name:<42} n {len(runs)} {seconds * 1e3:9.1f} ms "
+        f"{each:8.2f} us a {unit} ({count:,})"
+    )
+
+
+def main() -> None:
+    """Ask."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--portfolios", type=int, default=1000)
+    parser.add_argument("--sessions", type=int, default=87)
+    args = parser.parse_args()
+    head(f"engine: {args.portfolios:,} portfolios, {args.sessions} sessions")
+    bench = Bench(World(args.portfolios, args.sessions))
+    bench.cold()
+    bench.warm()
+    bench.restart()
+    print(f"   resident: {psutil.Process().memory_info().rss / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

