@@ -4,8 +4,9 @@ A checkpoint is blobs under names, cut into pieces of bounded size, and a *seal*
 that is written last: the offsets that the state includes, the number of pieces
 and a digest over all of them. The digest is the sum of the pieces' digests, so
 that a piece can be replaced without reading the others. A seal that does not fit
-its pieces (a kill in between, a former owner that woke up and wrote) makes the
-checkpoint void: the journal is read from its start, slower and equally right.
+its pieces (a kill in between, a former owner that woke up and wrote), or blobs of a
+layout that the engine does not know, make the checkpoint void: the journal is read
+from its start, slower and equally right.
 
 Names within the changelog of the partitions' table: ``<p>|pf|<portfolio>`` rows of
 a portfolio, ``<p>|said|<session>`` digests of what was published for a session,

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
 from aiokafka import TopicPartition
 
 from analytics.engine import Engine
 from streams.checkpoint import (
     MarketSeal,
     PartitionSeal,
+    Seal,
     Sealed,
     Shelf,
     VoidCheckpointError,
@@ -87,18 +89,18 @@ class PartitionStates:
             None if the checkpoint is void: the engine then has the partition
             empty, at offset 0.
         """
-        self._engine.drop_partition(partition)
-        self._engine.add_partition(partition)
+        self._start_empty(partition)
         shelf = self._shelves[partition] = Shelf(b"%d|" % partition, PartitionSeal)
         try:
             seal, blobs = shelf.read(items)
-            self._check_version(seal.version)
-        except VoidCheckpointError as error:
+            _check_version(seal, self._engine.version)
+            self._load(partition, blobs)
+        except (VoidCheckpointError, msgspec.DecodeError) as error:
             if items:
                 logger.warning("checkpoint of partition %d: %s", partition, error)
+            self._start_empty(partition)
             self._whole.add(partition)
             return None
-        self._load(partition, blobs)
         self._engine.set_offsets(partition=(partition, seal.p))
         self._whole.discard(partition)
         return seal
@@ -165,11 +167,9 @@ class PartitionStates:
                 key = int(name.removeprefix(SAID))
                 self._engine.load_said(partition, key, blob)
 
-    def _check_version(self, version: int) -> None:
-        """State of other definitions is not ours to continue."""
-        if version != self._engine.version:
-            message = f"version {version}, this is {self._engine.version}"
-            raise VoidCheckpointError(message)
+    def _start_empty(self, partition: int) -> None:
+        self._engine.drop_partition(partition)
+        self._engine.add_partition(partition)
 
 
 class MarketState:
@@ -201,7 +201,8 @@ class MarketState:
         try:
             sealed = self._shelf.read(items)
             self._load(sealed)
-        except VoidCheckpointError as error:
+        except (VoidCheckpointError, msgspec.DecodeError) as error:
+            # Rows that were loaded do no harm: the log holds them, and newer ones.
             if items:
                 logger.warning("checkpoint of the market: %s", error)
 
@@ -233,15 +234,20 @@ class MarketState:
 
     def _load(self, sealed: Sealed[MarketSeal]) -> None:
         seal, blobs = sealed
-        if seal.version != self._engine.version:
-            message = f"version {seal.version}, this is {self._engine.version}"
-            raise VoidCheckpointError(message)
+        _check_version(seal, self._engine.version)
         for name, blob in blobs.items():
             word = name.decode()
             self._engine.load_market(int(word) if word.isdigit() else word, blob)
         self._engine.set_offsets(market=seal.m)
         self._whole = False
         self._sealed = seal.m
+
+
+def _check_version(seal: Seal, version: int) -> None:
+    """State of other definitions is not ours to continue."""
+    if seal.version != version:
+        message = f"version {seal.version}, this is {version}"
+        raise VoidCheckpointError(message)
 
 
 def _records(

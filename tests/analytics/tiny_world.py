@@ -184,6 +184,11 @@ class Upsert:
     table: str
     row: Raw
 
+    def __repr__(self) -> str:
+        """The columns that say something."""
+        filled = {name: v for name, v in self.row.items() if v is not None}
+        return f"Upsert({self.table!r}, {filled})"
+
 
 @dataclass(frozen=True)
 class Delete:
@@ -321,7 +326,7 @@ def chance(one_in: int) -> st.SearchStrategy[bool]:
     return st.integers(1, one_in).map(lambda number: number == one_in)
 
 
-def whole(low: int, high: int) -> list[str]:
+def span(low: int, high: int) -> list[str]:
     """Whole numbers as text."""
     return [str(number) for number in range(low, high + 1)]
 
@@ -337,16 +342,16 @@ LOTS = st.integers(1, 5)
 # Mostly whole numbers; halves and 1e-4 quantities so that products end on ties;
 # and now and then what overflows.
 PRICES = st.one_of(
-    decimals(*whole(1, 12)),
-    decimals(*whole(1, 12), "0.5", "1.5", "3.333333", "10.000001", "0"),
-    decimals(*whole(1, 12), "5000", "5000", "9000000000000"),
+    decimals(*span(1, 12)),
+    decimals(*span(1, 12), "0.5", "1.5", "3.333333", "10.000001", "0"),
+    decimals(*span(1, 12), "5000", "5000", "9000000000000"),
 )
 QUANTITIES = st.one_of(
-    decimals(*whole(1, 6)),
-    decimals(*whole(1, 6), "0.0001", "0.0003", "0.0005", "0.25", "0", "0"),
-    decimals(*whole(1, 6) * 2, "999999999999"),
+    decimals(*span(1, 6)),
+    decimals(*span(1, 6), "0.0001", "0.0003", "0.0005", "0.25", "0", "0"),
+    decimals(*span(1, 6) * 2, "999999999999"),
 )
-AMOUNTS = decimals(*whole(1, 9), "100", "500", "0.0001", "900000000000000")
+AMOUNTS = decimals(*span(1, 9), "100", "500", "0.0001", "900000000000000")
 EQUITY = decimals("1000", "100", "10", "0", "-50", "900000000000000")
 DELETED = chance(8).map(lambda yes: datetime(2025, 1, 1, tzinfo=UTC) if yes else None)
 
@@ -532,9 +537,14 @@ def openings(draw: st.DrawFn) -> Transaction:
         Upsert("portfolios", portfolio(ident, draw(st.sampled_from([10, 1000]))))
         for ident in range(1, draw(st.integers(2, 4)))
     ]
-    made += [Upsert("market_data_cache", draw(closes())) for _ in range(14)]
-    made += [Upsert("positions", draw(lots())) for _ in range(4)]
-    made += [Upsert("position_realized_events", draw(events())) for _ in range(2)]
+    for table, rows, most in (
+        ("market_data_cache", closes(), 14),
+        ("positions", lots(), 4),
+        ("position_realized_events", events(), 2),
+    ):
+        # Mostly many; shrinks to none.
+        count = draw(st.sampled_from([0, 1, most // 2, most, most, most, most]))
+        made += [Upsert(table, draw(rows)) for _ in range(count)]
     return draw(st.permutations(made))
 
 
