@@ -156,6 +156,7 @@ class Portfolios:
             await self._parts.market.reached(ends[self._parts.market.place])  # T5
             crash.done(Step.FILL)
             if still_ours():
+                self._parts.tails.judge(partition)
                 self._ownership.go_live(partition)  # T6
                 offset = self._engine.partition_offset(partition)
                 logger.info("partition %d is live at %d", partition, offset)

@@ -4,9 +4,11 @@ R1. Read a stretch of a results partition: for each key the last record of the l
     and the highest revision.
 R2. What was said is what the *last* record says, for that is what compaction keeps.
 R3. If that is not the highest revision, readers who keep the highest hold another
-    one: publish the key again, as soon as our own revision is not lower than that.
+    one; and if the highest is above our own revision, what we publish now will not
+    win: publish the key again, as soon as our revision is not lower than that.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,14 +23,14 @@ from streams.record import Said, SaidReader
 
 
 @dataclass(frozen=True, slots=True)
-class Overruled:
-    """A key whose last record is not its highest revision."""
+class Learned:
+    """A key that was read: the revision of its last record, and the highest."""
 
-    partition: int
     family: str
     owner: int | str
     session: int
-    revision: Revision
+    last: Revision
+    highest: Revision
 
 
 class Tails:
@@ -41,7 +43,8 @@ class Tails:
         self._filler = filler
         self._reader = reader
         self._metrics = metrics
-        self._overruled: list[Overruled] = []
+        self._learned: dict[int, list[Learned]] = defaultdict(list)
+        self._overruled: dict[int, list[Learned]] = {}
 
     async def learn(
         self,
@@ -53,7 +56,8 @@ class Tails:
         """R1, R2: read a stretch [start, end) of a lane into the engine.
 
         Nothing of this lane may be published meanwhile. If the partition is not
-        ours any more when it was read, the engine learns nothing.
+        ours any more when it was read, the engine learns nothing. `judge` follows
+        when the partition's state is up to date.
         """
         last: dict[tuple[int | str, int], Said] = {}
         highest: dict[tuple[int | str, int], Revision] = {}
@@ -64,7 +68,9 @@ class Tails:
                 highest[cell] = max(highest.get(cell, said.revision), said.revision)
         if still_ours():
             for cell, said in last.items():
-                self._set(lane.partition, family, said, highest[cell])
+                self._set(lane.partition, family, said)
+                learned = Learned(family, *cell, said.revision, highest[cell])
+                self._learned[lane.partition].append(learned)
             lane.expected = stretch[1]
 
     async def repair(
@@ -78,26 +84,47 @@ class Tails:
         first = min(start for start, _ in foreign)
         end = (await self._filler.ends([lane.place]))[lane.place]
         await self.learn(family, lane, (first, end), still_ours)
+        if still_ours():
+            self.judge(lane.partition)
+
+    def judge(self, partition: int) -> None:
+        """R3: see which keys that were read must be published again.
+
+        The partition's state must be up to date: before, everything that was read
+        is above its revision.
+        """
+        ours = self._revision(partition)
+        found = [
+            key
+            for key in self._learned.pop(partition, ())
+            if key.last < key.highest or key.highest > ours
+        ]
+        if found:
+            self._overruled.setdefault(partition, []).extend(found)
 
     def restore_order(self) -> None:
         """R3: have published again what is due; the rest waits for our revision."""
-        waiting = []
-        for cell in self._overruled:
-            if self._revision(cell.partition) >= cell.revision:
-                self._engine.forget_said(
-                    cell.partition, cell.family, cell.owner, cell.session
-                )
-            else:
-                waiting.append(cell)
-        self._overruled = waiting
+        for partition, keys in list(self._overruled.items()):
+            ours, waiting = self._revision(partition), []
+            for key in keys:
+                if key.highest > ours:
+                    waiting.append(key)
+                else:
+                    self._engine.forget_said(
+                        partition, key.family, key.owner, key.session
+                    )
+            self._overruled[partition] = waiting
+            if not waiting:
+                del self._overruled[partition]
 
     def forget(self, partition: int) -> None:
         """Another worker owns it now."""
-        self._overruled = [c for c in self._overruled if c.partition != partition]
+        self._learned.pop(partition, None)
+        self._overruled.pop(partition, None)
 
     def waits(self, partition: int) -> bool:
         """Whether a key of a partition waits to be published again."""
-        return any(cell.partition == partition for cell in self._overruled)
+        return partition in self._overruled
 
     def _said(
         self, family: str, records: Iterable[ConsumerRecord[bytes, bytes]]
@@ -107,15 +134,11 @@ class Tails:
             if said is not None:
                 yield said
 
-    def _set(self, partition: int, family: str, said: Said, highest: Revision) -> None:
+    def _set(self, partition: int, family: str, said: Said) -> None:
         digest = said.digest or None
         self._engine.set_said(
             partition, family, said.owner, said.session, digest, said.revision
         )
-        if said.revision < highest:
-            self._overruled.append(
-                Overruled(partition, family, said.owner, said.session, highest)
-            )
 
     def _revision(self, partition: int) -> Revision:
         return Revision(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,11 @@ from connectors.stack import Stack, StackInfo
 # A developer's settings must not reach the tests.
 for _name in [name for name in os.environ if name.startswith("DELTAFOLIO_")]:
     del os.environ[_name]
+
+
+def pytest_configure() -> None:
+    """A run that is told to end (a time limit) stops the servers that it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

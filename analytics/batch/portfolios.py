@@ -201,17 +201,15 @@ def _overflows(record: Record, today: list[Day], totals: Running) -> tuple[bool,
     """Whether the session's money, and whether its P&L, is unknown."""
     totals.broken |= {day.lot.id for day in today if not day.amounts_fit}
     before = totals.nav_known
-    skipped = set() if before else {"pnl"}  # of two values, one unknown
-    parts = [
-        getattr(day, name)
-        for day in today
-        for name in {"pnl", "traded", "realized"} - skipped
-    ]
-    parts += [record[name] for name in MONEY if name not in skipped]
+    levels = [value for day in today for value in (day.traded, day.realized)]
+    levels += [record[name] for name in MONEY if name != "pnl"]
     known = not totals.broken and all(day.value_fits for day in today)
-    known = known and all(value in INT64 for value in parts)
+    known = known and all(value in INT64 for value in levels)
+    # A difference of two sessions; where it does not fit, both sessions may.
+    changes = [record["pnl"], *(day.pnl for day in today)]
+    result = known and before and all(value in INT64 for value in changes)
     totals.nav_known = known
-    return not known, not (known and before)
+    return not known, not result
 
 
 def _null(record: Record, unknown: tuple[bool, bool]) -> None:

@@ -188,6 +188,7 @@ def survives(
         cluster.append(world.commit(transaction), str(number), chance)
         for _ in range(chance.randint(0, 6)):
             worker = disturbed(worker, chance)
+            worker.engine.validate()
     for partition in range(PARTITIONS):
         if partition not in worker.owned:
             worker.take(partition)

@@ -47,6 +47,7 @@ def equal_after_every_change(
             live.derive(("snapshots",))
         while live.engine.touched():
             live.derive(limit=chance.choice([None, None, 3]))
+        live.engine.validate()
         result = compare(world, live.said)
         assert result.first is None, f"transaction {len(world.log)}: {result.first}"
 

@@ -14,6 +14,7 @@ import pytest
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
+from analytics.results import MONEY_FAMILIES
 from connectors.journal import encode
 from connectors.settings import TopicSettings
 from streams.faust_patch import NEVER
@@ -150,7 +151,7 @@ CALENDAR = Calendar([737425], [0], 737425, 737425)
 
 @pytest.fixture
 def engine() -> Engine:
-    engine = Engine(CALENDAR)
+    engine = Engine(CALENDAR, families=MONEY_FAMILIES)
     engine.add_partition(0)
     return engine
 

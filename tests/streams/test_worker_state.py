@@ -7,6 +7,7 @@ import pytest
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
+from analytics.results import MONEY_FAMILIES
 from analytics.rows import Change, Lot, Portfolio, Price, Row, Version
 from streams.checkpoint import PartitionSeal, Shelf
 from streams.publisher import Publisher
@@ -40,7 +41,7 @@ def change(key: tuple[int | str, ...], portfolio: int | None, row: Row) -> Chang
 
 
 def engine(market: int = 0) -> Engine:
-    made = Engine(CALENDAR)
+    made = Engine(CALENDAR, families=MONEY_FAMILIES)
     prices = [change(("A", day), None, Price("A", day, 10**7, None)) for day in DAYS]
     made.fold_market(prices, next_offset=market or 1)
     return made
