@@ -101,6 +101,11 @@ class JournalWorld:
         symbols = self.random.sample(self._symbols, rows)
         await self._market([self._price(s, self._days[-1]) for s in symbols])
 
+    async def close_everything_at(self, close: int) -> None:
+        """Set every close of the newest session to one value."""
+        day = self._days[-1]
+        await self._market([self._price(s, day, close) for s in self._symbols])
+
     async def disturb(self) -> None:
         """One random transaction: a late price, or something about portfolios."""
         if self.random.random() < 0.3:
@@ -159,8 +164,8 @@ class JournalWorld:
         )
         return self._change((ident,), portfolio, lot)
 
-    def _price(self, symbol: str, day: int) -> Change:
-        close = self.random.randrange(10_000_000, 200_000_000)
+    def _price(self, symbol: str, day: int, close: int = 0) -> Change:
+        close = close or self.random.randrange(10_000_000, 200_000_000)
         return self._change((symbol, day), None, Price(symbol, day, close, None))
 
     def _amount(self) -> int:
