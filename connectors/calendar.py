@@ -16,7 +16,7 @@ def load_calendar(name: str, start: date, end: date) -> Calendar:
     with warnings.catch_warnings():
         # exchange_calendars uses spellings that pandas 3 announces to remove.
         warnings.simplefilter("ignore")
-        import exchange_calendars  # slow; only who needs it pays
+        import exchange_calendars  # slow: only who needs it pays
 
         source = exchange_calendars.get_calendar(
             name, start=start.isoformat(), end=end.isoformat()
