@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -40,17 +41,26 @@ def show_ripples(
     if not snapshots:
         screen.say("  [red]nothing was published[/]")
         return
-    snapshots.sort(key=lambda one: (one.portfolio, one.session))
+    snapshots.sort(key=lambda one: (int(one.owner), one.session))
     screen.console.print(_cells(snapshots, names))
     delays = sorted((one.at - one.known) * 1000 for one in heard)
-    lots = len(heard) - len(snapshots)
     screen.say(
-        f"  {len(snapshots)} of {published} snapshots and {lots} records of lots were"
+        f"  {len(snapshots)} of {published} snapshots{_others(heard, settings)} were"
         f" published again, nothing else: the first {delays[0]:.0f} ms, the last"
         f" {delays[-1]:.0f} ms after the commit"
     )
     if cause := snapshots[0].body.get("cause"):
         screen.say(f"  cause: {_cause(cause)}")
+
+
+def _others(heard: Sequence[Heard], settings: Settings) -> str:
+    """Count what came besides snapshots, as words of a list."""
+    counts, topics = Counter(one.topic for one in heard), settings.topics
+    lots = f"{counts[topics.positions]} records of lots"
+    risk, symbols = counts[topics.risk], counts[topics.symbols]
+    if not risk + symbols:
+        return f" and {lots}"
+    return f", {lots}, {risk} of risk and {symbols} of symbols"
 
 
 def _cells(snapshots: Sequence[Heard], names: dict[int, str]) -> Table:
@@ -68,7 +78,7 @@ def _cells(snapshots: Sequence[Heard], names: dict[int, str]) -> Table:
             table.add_row("…", f"{len(snapshots) - ROWS} more", "", "")
         body, before = one.body, one.body.get("previous") or {}
         table.add_row(
-            names.get(one.portfolio, str(one.portfolio)),
+            names.get(int(one.owner), str(one.owner)),
             one.session,
             change(before.get("nav"), body.get("nav")),
             change(before.get("pnl"), body.get("pnl")),

@@ -100,7 +100,8 @@ async def _derive(
         with screen.stage("The same into PostgreSQL") as stage:
             began = time.time()
             app.supervisor.add("sink")
-            watch = _Watch(stage, "sunk", 2 * cells, "records")
+            records = (await gauge.read()).published
+            watch = _Watch(stage, "sunk", records, "records")
             done = await gauge.until(lambda p: p.sunk >= p.published, LIMIT, watch)
         rates.append(
             Rate("results to PostgreSQL", cells, "portfolio-days", done - began)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from analytics.factors import SAMPLE_FACTORS
 from connectors.calendar import load_calendar
 from connectors.check import check_until
 from connectors.postgres import Connection, apply_schema, connect
 from connectors.settings import Settings
+from connectors.sink import FAMILIES
 from deltafolio.demo_ripples import show_ripples
 from deltafolio.demo_screen import Screen, Stage, portfolios_table
 from deltafolio.loading import load
@@ -80,6 +82,8 @@ async def play_story(screen: Screen, settings: Settings, workers: int) -> int:
         await apply_schema(settings.postgres)
         connection = await connect(dsn, "demo")
         rows = await load(connection, tables())
+    # The sample has an index and style ETFs of its own.
+    settings = settings.model_copy(update={"factors": SAMPLE_FACTORS})
     app = LocalApp(settings, workers, screen.say)
     try:
         cells = await _derive(screen, settings, app, rows)
@@ -120,7 +124,8 @@ async def _change(
     screen: Screen, settings: Settings, connection: Connection, cells: int
 ) -> None:
     names = {key: name for key, name, *_ in PORTFOLIOS}
-    async with Listener(settings) as ears:
+    topics = (family.topic(settings.topics) for family in FAMILIES)
+    async with Listener(settings, *topics) as ears:
         for act in acts():
             screen.head(act.title)
             screen.say(f"  [cyan]{act.sql}[/]")
@@ -140,6 +145,8 @@ async def check(screen: Screen, settings: Settings) -> int:
             settings.postgres.source_schema,
             load_calendar(bounds.name, bounds.start, bounds.end),
             wait=CHECK_SECONDS,
+            factors=settings.factors,
+            families=settings.worker.families,
             progress=lambda what, done, total: stage.say(f"{what} {done} of {total}"),
         )
     screen.say(f"[bold]{found.cells:,} cells compared, {found.differ} differ[/]")

@@ -23,6 +23,7 @@ from analytics.rows import TABLES
 from connectors.kafka import committed, places_of, started_admin, started_consumer
 from connectors.postgres import connect
 from connectors.settings import Settings
+from connectors.sink import FAMILIES
 from connectors.stack.process import identify
 
 LOOK_SECONDS = 0.1
@@ -45,7 +46,7 @@ class Position:
         Records in the journal: many rows each.
     letters
         Dead letters.
-    snapshots, positions
+    snapshots, positions, risk, symbols
         Records in the results topics.
     sunk
         Results topics' records that the sink is done with.
@@ -56,12 +57,14 @@ class Position:
     letters: int
     snapshots: int
     positions: int
+    risk: int
+    symbols: int
     sunk: int
 
     @property
     def published(self) -> int:
         """Records in all results topics."""
-        return self.snapshots + self.positions
+        return self.snapshots + self.positions + self.risk + self.symbols
 
 
 class Gauge:
@@ -82,8 +85,7 @@ class Gauge:
             "captured": [settings.cdc_topic(table) for table in TABLES],
             "journal": [names.market, names.portfolios],
             "letters": [names.deadletters],
-            "snapshots": [names.snapshots],
-            "positions": [names.positions],
+            **{family.name: [family.topic(names)] for family in FAMILIES},
         }
 
     async def __aenter__(self) -> Self:
@@ -232,11 +234,12 @@ class Gauge:
 
     async def _sunk(self) -> int:
         names = self._settings.topics
+        topics = [family.topic(names) for family in FAMILIES]
         return int(
             await self._database.fetchval(
                 "SELECT coalesce(sum(next_offset), 0) FROM analytics.sink_offsets "
                 "WHERE topic = any($1)",
-                [names.snapshots, names.positions],
+                topics,
             )
         )
 

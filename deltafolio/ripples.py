@@ -30,8 +30,8 @@ class Heard:
     ----------
     topic
         Where it was published.
-    portfolio, session
-        Which cell.
+    owner, session
+        Which cell: of a portfolio's id, or of a symbol.
     at
         When it arrived here, seconds since the epoch.
     body
@@ -39,7 +39,7 @@ class Heard:
     """
 
     topic: str
-    portfolio: int
+    owner: int | str
     session: str
     at: float
     body: dict[str, Any]
@@ -52,6 +52,13 @@ class Heard:
 
 class Listener:
     """Hears everything that is published while it is open.
+
+    Parameters
+    ----------
+    settings
+        Of the brokers.
+    topics
+        What is heard; snapshots and positions when none is named.
 
     Examples
     --------
@@ -119,7 +126,8 @@ class Listener:
     def _note(self, topic: str, key: bytes, value: bytes | None, now: float) -> None:
         if value is None:
             return
-        portfolio, _, session = key.decode().partition("|")
+        _, _, session = key.decode().rpartition("|")
         body = msgspec.json.decode(value)
-        self._heard.append(Heard(topic, int(portfolio), session, now, body))
+        owner = body["portfolio"] if "portfolio" in body else body["symbol"]
+        self._heard.append(Heard(topic, owner, session, now, body))
         self._last = time.monotonic()

@@ -123,6 +123,8 @@ class World:
             settings.postgres.source_schema,
             calendar_of(settings),
             wait=wait,
+            factors=settings.factors,
+            families=settings.worker.families,
         )
 
     async def assert_equal_to_the_oracle(self) -> int:

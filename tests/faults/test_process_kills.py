@@ -91,17 +91,17 @@ async def seconds_to_fresh(world: World) -> float:
         await world.execute(
             f"UPDATE market_data_cache SET close = close + 0.01 WHERE date = '{NEWEST}'"
         )
-        heard: set[int] = set()
+        heard: set[int | str] = set()
         while len(heard) < 30 and time.monotonic() - began < 2 * FRESH_SECONDS:
             await asyncio.sleep(0.05)
-            heard |= {h.portfolio for h in ears.take() if h.known >= before}
+            heard |= {h.owner for h in ears.take() if h.known >= before}
     return time.monotonic() - began
 
 
 async def no_revision_has_two_contents(settings: Settings) -> None:
     """On each results topic, one revision of a cell has one content."""
     names = settings.topics
-    for topic in (names.snapshots, names.positions):
+    for topic in (names.snapshots, names.positions, names.risk, names.symbols):
         seen: dict[tuple[bytes, bytes], bytes] = {}
         async for records in read_to_end(settings, topic):
             for record in records:

@@ -135,13 +135,13 @@ async def a_corrected_close_publishes_only_what_it_touches(
     # Growth has 500 MSFT, Long/short 300; at the day and the one after it.
     cells = {(portfolio, session) for portfolio in (1, 3) for session in (day, after)}
     topics = (world.settings.topics.snapshots, world.settings.topics.positions)
-    assert sorted((h.topic, h.portfolio, h.session) for h in heard) == sorted(
+    assert sorted((h.topic, h.owner, h.session) for h in heard) == sorted(
         (topic, *cell) for topic in topics for cell in cells
     )
     growth = next(
         h.body
         for h in heard
-        if h.topic == topics[0] and h.portfolio == 1 and h.session == day
+        if h.topic == topics[0] and h.owner == 1 and h.session == day
     )
     moved = Decimal(str(growth["nav"])) - Decimal(str(growth["previous"]["nav"]))
     assert moved == 500
