@@ -20,7 +20,7 @@ from tests.analytics.tiny_world import CALENDAR, Transaction, World
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 drawn = settings(
-    max_examples=2000 if LONG else 60,
+    max_examples=2000 if LONG else 40,
     deadline=None,
     derandomize=not LONG,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
