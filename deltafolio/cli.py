@@ -17,6 +17,7 @@ _PARTS = (
     "doctor_cmds",
     "run_cmds",
     "check_cmds",
+    "why_cmds",
     "dlq_cmds",
     "schemas_cmds",
 )

@@ -77,7 +77,11 @@ FROM (
     FROM analytics.position_values AS v
 ) AS l
 LEFT JOIN analytics.symbol_statistics AS s
-    ON l.has_statistics AND s.symbol = l.symbol AND s.session = l.session;
+    ON l.has_statistics AND s.symbol = l.symbol AND s.session = l.session
+-- Where symbols are not published there is nothing to say.
+WHERE EXISTS (
+    SELECT FROM analytics.symbol_statistics AS e WHERE e.session = l.session
+);
 
 CREATE OR REPLACE VIEW analytics.position_market_betas AS
 SELECT
@@ -139,13 +143,16 @@ LEFT JOIN LATERAL (
     )
 ) AS f ON true;
 
--- The default windows as columns; whatever windows are set, in volatilities.
+-- The default windows as columns; whatever windows are set, in volatilities, with n.
 CREATE OR REPLACE VIEW analytics.position_volatility AS
 SELECT
     p.portfolio_id, p.session, p.lot, p.symbol, p.quantity, p.market_value,
     (v.volatility #>> '{21,value}')::double precision AS volatility_21,
     (v.volatility #>> '{63,value}')::double precision AS volatility_63,
     (v.volatility #>> '{252,value}')::double precision AS volatility_252,
+    coalesce(p.reason, v.volatility #>> '{21,reason}') AS reason_21,
+    coalesce(p.reason, v.volatility #>> '{63,reason}') AS reason_63,
+    coalesce(p.reason, v.volatility #>> '{252,reason}') AS reason_252,
     v.volatility AS volatilities,
     (v.har ->> 'value')::double precision AS har,
     (v.har ->> 'n')::integer AS har_n,
@@ -157,7 +164,6 @@ SELECT
     (v.percentile ->> 'value')::double precision AS percentile,
     (v.percentile ->> 'n')::integer AS percentile_n,
     coalesce(p.reason, v.percentile ->> 'reason') AS percentile_reason,
-    p.reason,
     p.as_of, p.rev_p, p.rev_m, p.rev_v
 FROM analytics.position_statistics AS p
 LEFT JOIN LATERAL json_to_record(p.content) AS v (
@@ -195,11 +201,17 @@ SELECT
     (c.volatility #>> '{21,value}')::double precision AS volatility_21,
     (c.volatility #>> '{63,value}')::double precision AS volatility_63,
     (c.volatility #>> '{252,value}')::double precision AS volatility_252,
+    c.volatility #>> '{21,reason}' AS reason_21,
+    c.volatility #>> '{63,reason}' AS reason_63,
+    c.volatility #>> '{252,reason}' AS reason_252,
     (c.volatility ->> 'coverage')::double precision AS coverage,
     c.volatility ->> 'coverage_reason' AS coverage_reason,
     (c.twr_volatility #>> '{21,value}')::double precision AS twr_volatility_21,
     (c.twr_volatility #>> '{63,value}')::double precision AS twr_volatility_63,
     (c.twr_volatility #>> '{252,value}')::double precision AS twr_volatility_252,
+    c.twr_volatility #>> '{21,reason}' AS twr_reason_21,
+    c.twr_volatility #>> '{63,reason}' AS twr_reason_63,
+    c.twr_volatility #>> '{252,reason}' AS twr_reason_252,
     c.volatility AS volatilities,
     c.twr_volatility AS twr_volatilities,
     (c.volatility #>> '{har,value}')::double precision AS har,
