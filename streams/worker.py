@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 NOISY = ("aiokafka", "faust", "mode")
 """They tell of each step of a rebalance; ours tells what came of it."""
 
-PUT_DOWN_S = 5.0
+PUT_DOWN_S = 4.0
 LEAVE_S = 4.0
 MINUTE = 60_000
 
@@ -108,8 +108,9 @@ class Worker:
         await self._leave()
         stopped.cancel()
         life.cancel()
-        with suppress(asyncio.CancelledError):
-            await life
+        await asyncio.wait({life}, timeout=LEAVE_S)
+        if life.done() and not life.cancelled():
+            life.result()
 
     async def _live(self) -> None:
         """T1 to T3, then everything that goes on until the end."""
