@@ -238,8 +238,8 @@ class RippleTooSmall(Engine):
 class PortfolioWatermark(Engine):
     """One watermark a portfolio in place of one a row."""
 
-    def __init__(self, calendar):
-        super().__init__(calendar)
+    def __init__(self, calendar, **more):
+        super().__init__(calendar, **more)
         self.newest = {}
 
     def fold_partition(self, partition, changes, **more):
@@ -254,8 +254,8 @@ class PortfolioWatermark(Engine):
 class EventNeedsItsLot(Engine):
     """An event that comes before its lot is dropped."""
 
-    def __init__(self, calendar):
-        super().__init__(calendar)
+    def __init__(self, calendar, **more):
+        super().__init__(calendar, **more)
         self.lots = set()
 
     def fold_partition(self, partition, changes, **more):
@@ -394,7 +394,7 @@ def caught(law: Law, make: Make, most: int = 12) -> None:
 
 @pytest.mark.parametrize(("law", "broken"), BROKEN, ids=lambda part: part.__name__)
 def test_a_broken_engine_is_caught(law, broken):
-    caught(law, lambda: broken(CALENDAR))
+    caught(law, lambda: broken(CALENDAR, families=MONEY_FAMILIES))
 
 
 def floored(quantity, price):
