@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from analytics.results import ALL_FAMILIES
 from connectors.deadletters import read_letters
 from connectors.kafka import read_to_end, started_producer
 from connectors.stack import StackInfo
@@ -54,31 +53,6 @@ async def test_results_equal_a_fresh_engine_and_a_restart_repeats_nothing(world)
     assert after.records - found.records <= 2 * 12
     await world.stop_workers()
     await world.assert_no_record_skipped()
-
-
-async def test_risk_and_symbols_outlive_a_kill_and_a_second_worker(
-    stack: StackInfo, tmp_path: Path
-):
-    where = open_journal_world(stack.bootstrap, tmp_path, families=ALL_FAMILIES)
-    async with where as world:
-        await world.load(portfolios=6, sessions=45, symbols=6)
-        first = world.start_worker()
-        await first.ready()
-        for _ in range(20):
-            await world.disturb()
-        first.signal(signal.SIGKILL)
-        first.process.wait()
-        second = world.start_worker()
-        await second.ready()
-        third = world.start_worker()
-        await third.ready()
-        for _ in range(20):
-            await world.disturb()
-        found = await world.settle(60)
-        assert found.none(), second.log_tail() + third.log_tail()
-        assert {cell[0] for cell in await world.expected()} == set(ALL_FAMILIES)
-        await world.stop_workers()
-        await world.assert_no_record_skipped()
 
 
 async def test_what_a_stranger_left_on_top_is_published_again(world):
