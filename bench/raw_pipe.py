@@ -49,7 +49,7 @@ def scratch(settings: Settings) -> Settings:
     topics = settings.topics
     names = {
         field: f"raw.{getattr(topics, field)}"
-        for field in ("snapshots", "positions", "risk", "market_checkpoint")
+        for field in ("snapshots", "positions", "risk", "symbols", "market_checkpoint")
     }
     return settings.model_copy(update={"topics": topics.model_copy(update=names)})
 

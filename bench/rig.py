@@ -72,7 +72,13 @@ class Rig:
         topics = old.topics.model_copy(
             update={
                 field: f"{name}.{getattr(old.topics, field)}"
-                for field in ("snapshots", "positions", "risk", "market_checkpoint")
+                for field in (
+                    "snapshots",
+                    "positions",
+                    "risk",
+                    "symbols",
+                    "market_checkpoint",
+                )
             }
         )
         settings = old.model_copy(

@@ -32,7 +32,7 @@ from pydantic import SecretStr
 
 from connectors.postgres import apply_schema, connect
 from connectors.settings import PostgresSettings
-from connectors.sink import FAMILIES, SNAPSHOTS, Family
+from connectors.sink import POSITIONS, SNAPSHOTS, Family
 from connectors.sink_postgres import PostgresSink
 from connectors.sink_records import COPY_FORMAT, Reader, RowWriter
 from connectors.stack.layout import Layout, choose_ports
@@ -41,6 +41,7 @@ from connectors.stack.services import Context, Postgres
 from streams.sink import Pump
 
 LIVE_SECONDS = 10
+FAMILIES = (SNAPSHOTS, POSITIONS)
 
 
 class Generated(NamedTuple):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from connectors.postgres import RESULTS_SCHEMA, literal, quote
 from connectors.sink import Family
@@ -14,6 +15,10 @@ _REVISION = ("rev_p", "rev_m", "rev_v")
 def _newer(one: str, other: str, sign: str = ">") -> str:
     ones, others = (", ".join(f"{row}.{c}" for c in _REVISION) for row in (one, other))
     return f"({ones}) {sign} ({others})"
+
+
+def _same(owner: str, one: str, other: str) -> str:
+    return f"{one}.{owner} = {other}.{owner} AND {one}.session = {other}.session"
 
 
 def _arrays(family: Family) -> str:
@@ -59,15 +64,9 @@ class Statements:
         table = f"{RESULTS_SCHEMA}.{family.table}"
         names = ", ".join(map(quote, columns))
         staged = f"stage_{family.name}"
-        owner, arrays = family.owner, _arrays(family)
         retractions = f"{RESULTS_SCHEMA}.{family.retractions}"
         is_family = f"k.family = {literal(family.name)}"
-
-        def same(one: str, other: str) -> str:
-            return (
-                f"{one}.{owner} = {other}.{owner} AND {one}.session = {other}.session"
-            )
-
+        same = partial(_same, family.owner)
         self.staged = staged
         # Its rows are dropped at each commit; wide ones stay uncompressed.
         self.stage = (
@@ -78,7 +77,7 @@ class Statements:
             f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM {staged} AS s "
             f"WHERE NOT EXISTS (SELECT FROM {retractions} AS k WHERE {is_family} "
             f"AND {same('k', 's')} AND {_newer('k', 's', '>=')}) "
-            f"ON CONFLICT ({owner}, session) DO UPDATE SET "
+            f"ON CONFLICT ({family.owner}, session) DO UPDATE SET "
             + ", ".join(f"{quote(c)} = excluded.{quote(c)}" for c in columns[2:])
             + f" WHERE {_newer('excluded', 't')}"
         )
@@ -86,6 +85,12 @@ class Statements:
             f"DELETE FROM {retractions} AS k USING {staged} AS s "
             f"WHERE {is_family} AND {same('k', 's')} AND {_newer('s', 'k')}"
         )
+        self._retracting(family, table, retractions)
+
+    def _retracting(self, family: Family, table: str, retractions: str) -> None:
+        """Statements about retractions, which come as arrays."""
+        owner, arrays = family.owner, _arrays(family)
+        same = partial(_same, owner)
         self.delete = (
             f"DELETE FROM {table} AS t USING {arrays} "
             f"WHERE {same('t', 'r')} AND {_newer('r', 't')}"

@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaProducer
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
+from analytics.factors import Factors, Spread, Style
 from analytics.rows import Change, Flow, Lot, Portfolio, Price, Row, Version
 from connectors.calendar import load_calendar
 from connectors.journal import decode, encode, partition_of
@@ -42,8 +43,11 @@ PARTITIONS = 4
 _numbers = itertools.count(1)
 
 
-def settings_for(bootstrap: str, home: Path, **worker: float) -> Settings:
-    """Settings in which every name is this world's own; failover is fast."""
+def settings_for(bootstrap: str, home: Path, **worker: object) -> Settings:
+    """Settings in which every name is this world's own; failover is fast.
+
+    The first symbols of the world are its market and its styles.
+    """
     name = f"j{next(_numbers)}"
     topics = {
         key: f"{name}.{value}"
@@ -56,6 +60,12 @@ def settings_for(bootstrap: str, home: Path, **worker: float) -> Settings:
         kafka=KafkaSettings(bootstrap=bootstrap),
         topics=TopicSettings(partitions=PARTITIONS, **topics),
         worker=WorkerSettings(app_id=name, **{**chosen, **worker}),
+        factors=Factors(
+            market="S0",
+            interest_rate="S1",
+            styles=(Style("First", "S0"), Style("Second", "S1")),
+            spreads=(Spread("S0", "S1"),),
+        ),
     )
 
 
@@ -326,7 +336,7 @@ def _offset_lines(file: Path) -> Iterator[tuple[str, int, int]]:
 
 @asynccontextmanager
 async def open_journal_world(
-    bootstrap: str, home: Path, *, seed: int = 1, **worker: float
+    bootstrap: str, home: Path, *, seed: int = 1, **worker: object
 ) -> AsyncIterator[JournalWorld]:
     """A world of its own on a broker; its workers are gone at the end."""
     settings = settings_for(bootstrap, home, **worker)
