@@ -27,6 +27,10 @@ PORTS = {"postgres": 5432, "broker": 9092, "connect": 8083}
 INSIDE = "broker:19092"
 """The broker as the other containers reach it."""
 
+PASSED_ON = ("DELTAFOLIO_WORKER__FAMILIES", "DELTAFOLIO_FACTORS")
+"""What is derived, and against what: as the environment of `docker compose` says, else
+the default. A variable without a value is passed on."""
+
 _UNPREFIXED = (
     *("GROUP_ID", "CONFIG_STORAGE_TOPIC", "OFFSET_STORAGE_TOPIC"),
     *("STATUS_STORAGE_TOPIC", "KEY_CONVERTER", "VALUE_CONVERTER"),
@@ -177,6 +181,7 @@ def _application(command: list[str], needs: dict[str, Any]) -> dict[str, Any]:
             "DELTAFOLIO_POSTGRES__CAPTURE_PASSWORD": _CAPTURE_PASSWORD,
             "DELTAFOLIO_KAFKA__BOOTSTRAP": INSIDE,
             "DELTAFOLIO_CONNECT__URL": "http://connect:8083",
+            **dict.fromkeys(PASSED_ON),
         },
     }
 

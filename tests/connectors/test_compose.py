@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analytics.factors import SAMPLE_FACTORS
 from connectors.settings import Settings
 from connectors.stack import compose, settings, versions
-from connectors.stack.compose import IMAGES, PORTS, render, services, variable
+from connectors.stack.compose import (
+    IMAGES,
+    PASSED_ON,
+    PORTS,
+    render,
+    services,
+    variable,
+)
 from connectors.stack.jars import read_lock
 from connectors.stack.layout import Layout
 from connectors.stack.services import PG_BIN, Broker, Connect, Context
@@ -110,10 +119,19 @@ def test_every_service_is_checked_and_keeps_its_data() -> None:
     }
 
 
+ON_THE_HOST = {
+    "DELTAFOLIO_WORKER__FAMILIES": '["risk", "symbols"]',
+    "DELTAFOLIO_FACTORS": "sample",
+}
+
+
 def test_the_application_s_environment_is_valid_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in services()["app"]["environment"].items():
+        if value is None:  # passed on from the host
+            assert name in PASSED_ON
+            value = ON_THE_HOST[name]
         monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
     found = Settings()
     assert found.postgres.dsn.get_secret_value() == (
@@ -122,13 +140,23 @@ def test_the_application_s_environment_is_valid_settings(
     assert found.kafka.bootstrap == compose.INSIDE
     assert found.connect.url == "http://connect:8083"
     assert found.home == Path("/state")
+    assert found.worker.families == ("risk", "symbols")
+    assert found.factors == SAMPLE_FACTORS
 
 
 def test_the_dockerfile_installs_what_is_locked_and_not_as_root() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r requirements.lock" in text
+    assert "--no-deps --no-build-isolation ." in text
     assert re.search(r"^USER deltafolio$", text, re.MULTILINE)
     assert "://" not in text
+
+
+def test_the_image_is_built_from_every_package_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    packed = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    sent = (ROOT / ".dockerignore").read_text("utf-8").split()
+    assert {f"!{name.removesuffix('*')}" for name in packed} <= set(sent)
 
 
 def test_the_yaml_is_read_back_as_it_was_meant() -> None:
