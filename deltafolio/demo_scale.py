@@ -11,7 +11,7 @@ from rich.table import Table
 from connectors.postgres import apply_schema, connect
 from connectors.settings import Settings
 from connectors.stack import Stack
-from deltafolio.demo_screen import Screen, Stage
+from deltafolio.demo_screen import Screen, Stage, publications
 from deltafolio.demo_story import check
 from deltafolio.loading import load
 from deltafolio.local_app import LocalApp
@@ -93,7 +93,10 @@ async def _derive(
             began = time.time()
             for number in range(workers):
                 app.supervisor.add(f"worker-{number + 1}")
-            watch = _Watch(stage, "snapshots", cells, "portfolio-days")
+
+            def watch(now: Position) -> None:
+                stage.say(publications(now.snapshots, cells))
+
             await gauge.until(lambda p: p.positions >= cells, LIMIT, watch)
             last = await settled(gauge, lambda p: p.published)
         rates.append(Rate("journal to results", cells, "portfolio-days", last - began))

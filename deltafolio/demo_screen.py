@@ -114,3 +114,20 @@ def money(value: object) -> str:
 def change(old: object, new: object) -> str:
     """Show an amount before and after."""
     return money(new) if old == new else f"{money(old)} → {money(new)}"
+
+
+def publications(records: int, cells: int) -> str:
+    """Say how many snapshots were published, of how many cells.
+
+    A cell is published again while the rows behind it still arrive, so records
+    may be more than cells: the two are not put as a part of a whole.
+
+    >>> publications(4197, 438)
+    '4,197 snapshots published of 438 portfolio-days, again where rows came later'
+    >>> publications(0, 438)
+    'no snapshots published yet of 438 portfolio-days'
+    """
+    of = f"of {cells:,} portfolio-days"
+    if not records:
+        return f"no snapshots published yet {of}"
+    return f"{records:,} snapshots published {of}, again where rows came later"

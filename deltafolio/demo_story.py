@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from analytics.factors import SAMPLE_FACTORS
+from analytics.results import MONEY_FAMILIES
 from connectors.calendar import load_calendar
 from connectors.check import check_until
 from connectors.postgres import Connection, apply_schema, connect
 from connectors.settings import Settings
 from connectors.sink import FAMILIES
 from deltafolio.demo_ripples import show_ripples
-from deltafolio.demo_screen import Screen, Stage, portfolios_table
+from deltafolio.demo_screen import Screen, Stage, portfolios_table, publications
 from deltafolio.loading import load
 from deltafolio.local_app import LocalApp
 from deltafolio.progress import Gauge, Position
@@ -22,6 +23,9 @@ from sample.prices import sessions
 
 BACK = 40
 QUIET_SECONDS = 0.6
+RISK_QUIET_SECONDS = 3.0
+"""Risk of many sessions comes in parts, with pauses between them."""
+
 CHECK_SECONDS = 20.0
 
 NEWEST = """
@@ -114,7 +118,7 @@ def _teller(stage: Stage, rows: int, expected: int) -> Callable[[Position], None
     def say(now: Position) -> None:
         stage.say(
             f"{now.captured:,} of {rows:,} rows captured, "
-            f"{now.snapshots:,} of {expected:,} snapshots published"
+            f"{publications(now.snapshots, expected)}"
         )
 
     return say
@@ -125,13 +129,15 @@ async def _change(
 ) -> None:
     names = {key: name for key, name, *_ in PORTFOLIOS}
     topics = (family.topic(settings.topics) for family in FAMILIES)
+    money = set(settings.worker.families) <= set(MONEY_FAMILIES)
+    quiet = QUIET_SECONDS if money else RISK_QUIET_SECONDS
     async with Listener(settings, *topics) as ears:
         for act in acts():
             screen.head(act.title)
             screen.say(f"  [cyan]{act.sql}[/]")
             ears.take()
             await connection.execute(act.sql)
-            heard = await ears.until_quiet(QUIET_SECONDS)
+            heard = await ears.until_quiet(quiet)
             show_ripples(screen, settings, heard, names, cells)
     screen.say("")
 
