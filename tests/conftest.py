@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from connectors.stack import Stack, StackInfo
+
+# HYPOTHESIS_PROFILE=long draws many cases; an unknown name is an error.
+hypothesis_settings.register_profile("dev", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # A developer's settings must not reach the tests.
 for _name in [name for name in os.environ if name.startswith("DELTAFOLIO_")]:

@@ -100,3 +100,14 @@ def test_make_has_the_verbs_that_the_readme_uses() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for verb in ("demo", "test", "faults", "lint", "bench", "clean"):
         assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
+
+
+def test_the_profile_of_hypothesis_has_one_name() -> None:
+    files = [*(ROOT / "tests").rglob("*.py"), ROOT / "README.md", ROOT / "Makefile"]
+    found = {
+        word
+        for path in files
+        for word in re.findall(r"\b[A-Z_]*_PROFILE\b", path.read_text("utf-8"))
+        if word != "_PROFILE"
+    }
+    assert found == {"HYPOTHESIS_PROFILE"}
