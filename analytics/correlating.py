@@ -1,6 +1,7 @@
 """Correlation blocks of portfolios as fields of their records (section 8)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -56,56 +57,29 @@ def _blocks(
     columns = held.columns[group.names.entries]
     size = len(columns)
     mean_reason, effective_reason = group.mean_reason, group.effective_reason
-    parts = zip(
-        [[symbols[column] for column in one] for one in columns.T.tolist()],
-        _triangles(group),
-        group.n.T.tolist(),
-        _pair_reasons(group),
-        numbers(group.mean, mean_reason),
-        numbers(group.weighted_mean, mean_reason),
-        words(mean_reason),
-        numbers(group.effective, effective_reason),
-        words(effective_reason),
-        (count[group.names.portfolios] - size).tolist(),
-        group.null_pairs.tolist(),
-        group.repaired.tolist(),
-        group.cluster.T,
-        strict=True,
-    )
+    names = [[symbols[column] for column in one] for one in columns.T.tolist()]
+    incomplete = group.null_pairs > 0
+    fields: dict[str, Iterable[object]] = {
+        "names": names,
+        "rho": _triangles(group),
+        "n": group.n.T.tolist(),
+        "pair_reasons": _pair_reasons(group),
+        "mean": numbers(group.mean, mean_reason),
+        "weighted_mean": numbers(group.weighted_mean, mean_reason),
+        "mean_reason": words(mean_reason),
+        "effective_number": numbers(group.effective, effective_reason),
+        "effective_reason": words(effective_reason),
+        "included": repeat(size, len(names)),
+        "excluded": (count[group.names.portfolios] - size).tolist(),
+        "null_pairs": group.null_pairs.tolist(),
+        "repaired": group.repaired.tolist(),
+        "incomplete": incomplete.tolist(),
+        "clusters": list(map(_clusters, names, group.cluster.T)),
+        "reason": repeat(None, len(names)),
+    }
     return [
-        {
-            "names": names,
-            "rho": rho,
-            "n": n,
-            "pair_reasons": pair_reasons,
-            "mean": mean,
-            "weighted_mean": weighted,
-            "mean_reason": why_mean,
-            "effective_number": effective,
-            "effective_reason": why_effective,
-            "included": size,
-            "excluded": excluded,
-            "null_pairs": null_pairs,
-            "repaired": repaired,
-            "incomplete": null_pairs > 0,
-            "clusters": _clusters(names, labels),
-            "reason": None,
-        }
-        for (
-            names,
-            rho,
-            n,
-            pair_reasons,
-            mean,
-            weighted,
-            why_mean,
-            effective,
-            why_effective,
-            excluded,
-            null_pairs,
-            repaired,
-            labels,
-        ) in parts
+        dict(zip(fields, values, strict=True))
+        for values in zip(*fields.values(), strict=True)
     ]
 
 

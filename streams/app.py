@@ -101,6 +101,10 @@ class FaustApp:
         """Store what is acknowledged as the group's offsets."""
         await self.app.consumer.commit()
 
+    def recover_again(self) -> None:
+        """Replay the table again, from the last record that arrived."""
+        self.app.tables.recovery.signal_recovery_start.set()
+
     def wire(self, handler: Handler, fail: Callable[[BaseException], None]) -> None:
         """Connect Faust's signals to a handler.
 

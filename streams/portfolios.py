@@ -93,6 +93,11 @@ class Portfolios:
             for p in owned
         )
 
+    @property
+    def recovering(self) -> bool:
+        """Whether Faust still has to say that the table is replayed."""
+        return self._recovered != self._ownership.generation
+
     # --- what Faust tells ---
 
     async def on_event(self, event: Any) -> None:
@@ -229,7 +234,7 @@ class Portfolios:
         generation = self._ownership.generation
         for partition in self._ownership.owned:
             if partition not in self._ownership.live:
-                if self._recovered == generation:
+                if not self.recovering:
                     await self.bring(partition, generation)
                 continue
             offset = self._engine.partition_offset(partition)

@@ -1,10 +1,11 @@
 """Once a second: look at the logs' ends, measure, see that it goes on, mend.
 
 Faust's recovery can hang and swallows exceptions, and its own stall detector
-mixes two clocks. So the worker watches itself: if there is something to do and
-nothing is done for a minute it ends, and whoever runs it starts another. If the
-event loop itself stands still for two minutes, the interpreter writes where every
-thread is and ends the process, without the loop's help.
+mixes two clocks. So the worker watches itself: a recovery to which nothing comes
+for five seconds is begun again; if there is something to do and nothing is done for
+a minute the worker ends, and whoever runs it starts another. If the event loop
+itself stands still for two minutes, the interpreter writes where every thread is
+and ends the process, without the loop's help.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
+RECOVERY_S = 5.0
 STALL_S = 60.0
 FROZEN_S = 120.0
 
@@ -58,6 +60,7 @@ class Watch:
         self._wake = wake
         self._progress: Any = None
         self._since = monotonic()
+        self._pushed = monotonic()
 
     async def beat(self) -> None:
         """Keep the interpreter from ending a process whose loop goes on."""
@@ -140,11 +143,21 @@ class Watch:
         # What waits in the engine does not count: it may be half a transaction.
         health.idle_s = self._idle(busy=bool(health.lag or owned != live))
         health.ready = owned == live and health.lag <= READY_LAG and bool(ends)
+        self._push_recovery(health.idle_s)
         health.live = health.idle_s < STALL_S
         health.reason = "" if health.ready else self._reason(owned, live, bool(ends))
         if not health.live:
             message = f"nothing was done for {health.idle_s:.0f} s: {health.reason}"
             raise StalledError(message)
+
+    def _push_recovery(self, idle_s: float) -> None:
+        """Begin a recovery again to which nothing comes."""
+        recovering = self._parts.ownership.owned and self._portfolios.recovering
+        since_push = monotonic() - self._pushed
+        if recovering and min(idle_s, since_push) > RECOVERY_S:
+            logger.warning("recovery stands still: begun again")
+            self._parts.faust.recover_again()
+            self._pushed = monotonic()
 
     def _idle(self, *, busy: bool) -> float:
         """Seconds without progress while there is something to do."""

@@ -232,6 +232,8 @@ class JournalWorld:
         """Stop all of them in good order; their exit codes must be 0."""
         running = [worker for worker in self.workers if worker.running]
         for worker in running:
+            # Before that, SIGTERM is Python's own and the exit code another.
+            await worker.reports(bool)
             worker.signal(signal.SIGTERM)
         codes = [await worker.ended(15) for worker in running]
         assert codes == [0] * len(running), [w.log_tail() for w in running]

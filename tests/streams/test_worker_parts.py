@@ -8,6 +8,8 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -19,10 +21,11 @@ from connectors.journal import encode
 from connectors.settings import TopicSettings
 from streams.faust_patch import NEVER
 from streams.folding import Folder, OutOfOrderError
-from streams.health import HealthServer
+from streams.health import Health, HealthServer
 from streams.metrics import Metrics
 from streams.ownership import Ownership
 from streams.steps import CRASH_VARIABLE, CrashPoint, OffsetLog
+from streams.watch import Watch
 
 SESSION = 6.0
 
@@ -222,3 +225,35 @@ async def test_metrics_are_there_for_prometheus_and_nothing_else_is(server, tmp_
 async def test_the_port_file_goes_with_the_server(server, tmp_path):
     await server.stop()
     assert list((tmp_path / "run").glob("worker-*.json")) == []
+
+
+# --- a recovery that stands still ---
+
+
+class Standing:
+    """A recovery to which nothing comes, and who counts the pushes."""
+
+    def __init__(self) -> None:
+        self.pushes = 0
+        self.recovering = True
+        self.ownership = SimpleNamespace(owned={1})
+        self.faust = self
+
+    def recover_again(self) -> None:
+        self.pushes += 1
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "recovering", "pushes"), [(4, True, 0), (6, False, 0), (6, True, 1)]
+)
+def test_a_recovery_that_stands_still_is_pushed_once(
+    monkeypatch, clock, idle_s, recovering, pushes
+):
+    monkeypatch.setattr("streams.watch.monotonic", clock)
+    standing: Any = Standing()
+    standing.recovering = recovering
+    watch = Watch(standing, standing, Health(), lambda: None)
+    clock.now += idle_s
+    watch._push_recovery(idle_s)
+    watch._push_recovery(idle_s)
+    assert standing.pushes == pushes
