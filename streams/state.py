@@ -8,7 +8,7 @@ void and the journal is read instead (``checkpoint.py``).
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -94,6 +94,7 @@ class PartitionStates:
         try:
             seal, blobs = shelf.read(items)
             _check_version(seal, self._engine.version)
+            _check_families(seal, self._engine.families)
             self._load(partition, blobs)
         except (VoidCheckpointError, msgspec.DecodeError) as error:
             if items:
@@ -247,6 +248,13 @@ def _check_version(seal: Seal, version: int) -> None:
     """State of other definitions is not ours to continue."""
     if seal.version != version:
         message = f"version {seal.version}, this is {version}"
+        raise VoidCheckpointError(message)
+
+
+def _check_families(seal: PartitionSeal, families: Iterable[str]) -> None:
+    """See that the same is derived: what is new has to be for every session."""
+    if set(seal.results) != set(families):
+        message = f"families {sorted(seal.results)}, these are {sorted(families)}"
         raise VoidCheckpointError(message)
 
 

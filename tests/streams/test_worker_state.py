@@ -125,6 +125,16 @@ def test_a_state_of_other_definitions_is_void(written):
     assert states_of(made, written).take_up(P, written.items) is None
 
 
+@pytest.mark.parametrize(
+    "families",
+    [("snapshots",), (*MONEY_FAMILIES, "risk"), (*MONEY_FAMILIES, "symbols")],
+)
+def test_a_state_of_other_families_is_void(written, families):
+    """The journal is read from its start, so that a new family says all it has."""
+    asked = Engine(CALENDAR, families=families)
+    assert states_of(asked, written).take_up(P, written.items) is None
+
+
 async def test_after_a_void_one_everything_is_written(written):
     del written.items[b"%d|seal" % P]
     made = engine()
@@ -132,7 +142,7 @@ async def test_after_a_void_one_everything_is_written(written):
     assert states.take_up(P, written.items) is None
     dump = states.put_down(P)
     assert dump.whole
-    await states.write(P, dump, {})
+    await states.write(P, dump, dict.fromkeys(MONEY_FAMILIES, 0))
     assert states_of(engine(), written).take_up(P, written.items) is not None
     assert not states.put_down(P).whole
 
