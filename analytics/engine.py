@@ -32,6 +32,7 @@ from analytics.risk import RiskDesk
 from analytics.rows import Change
 from analytics.said import DOUBTED, SAID, Part, Said
 from analytics.said import NOTHING as UNSAID
+from analytics.scope import EVERYTHING, Scope
 from analytics.spreading import Spreader
 from analytics.state import Account
 from analytics.symbol_cells import PartitionOf, SymbolCells
@@ -54,6 +55,8 @@ class Engine:
         What risk is measured against.
     symbol_partition
         Partition that publishes a symbol's statistics; None: no one does.
+    scope
+        Sessions and portfolios that are derived at all.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Engine:
         families: Collection[str] = ALL_FAMILIES,
         factors: Factors | None = None,
         symbol_partition: PartitionOf | None = None,
+        scope: Scope = EVERYTHING,
     ) -> None:
         self.calendar = calendar
         self.version = version
@@ -77,10 +81,12 @@ class Engine:
             self.market,
             self._risk.factors,
             symbol_partition if SYMBOLS in self.families else None,
+            scope,
         )
+        self._scope = scope
         desks = (self._risk, self.symbols)
         self._spreader = Spreader(
-            self.market, self.book, self.said, self.partitions, *desks
+            self.market, self.book, self.said, self.partitions, *desks, scope
         )
         self._deriver = Deriver(self.market, self.book, self.said, self._risk)
         self._symbol_deriver = SymbolDeriver(self.market, self.said, *desks)
@@ -148,6 +154,9 @@ class Engine:
             portfolio = change.portfolio
             if portfolio is None:
                 continue
+            home.clock = max(home.clock, change.ts)
+            if not self._scope.holds(portfolio):
+                continue
             account = named.get(portfolio)
             if account is None:
                 account = named[portfolio] = self._account(partition, portfolio)
@@ -155,7 +164,6 @@ class Engine:
             if account.fold(change):
                 self._spreader.note(account)
             account.clock = max(account.clock, change.ts)
-            home.clock = max(home.clock, change.ts)
         home.fold(named.values(), next_offset, tx, more=more, partial=partial)
         for account in home.take_flipped():
             self.book.slots["partial"][account.slot] = bool(account.partial)

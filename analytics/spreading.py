@@ -22,6 +22,7 @@ from analytics.reach import by_symbol, to_everyone, to_holders
 from analytics.results import RISK
 from analytics.risk import RiskDesk
 from analytics.said import Said
+from analytics.scope import EVERYTHING, Scope
 from analytics.state import NOTHING, Account, Trace, lots_of
 from analytics.symbol_cells import SymbolCells
 from analytics.touch import NO_CAUSE, NO_TIME, Onwards, Touched
@@ -39,6 +40,7 @@ class Spreader:
         partitions: dict[int, Partition],
         risk: RiskDesk,
         symbols: SymbolCells,
+        scope: Scope = EVERYTHING,
     ) -> None:
         self._market = market
         self._book = book
@@ -54,7 +56,7 @@ class Spreader:
         self._watch = Watch()
         self._newest = -1
         self._partial: int | None = None
-        self.touched = Touched(book, said.frames)
+        self.touched = Touched(book, said.frames, scope)
         self.causes = Causes(market)
         self.history = History()
 

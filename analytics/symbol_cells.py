@@ -18,6 +18,7 @@ from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.reach import Ranges, Stretch, by_symbol, to_everyone
 from analytics.said import FIELDS, NOTHING, Part
+from analytics.scope import EVERYTHING, Scope
 from analytics.touch import NO_CAUSE, NO_TIME, Pending
 
 PartitionOf = Callable[[str], int]
@@ -28,7 +29,11 @@ class SymbolCells:
     """Touched and said cells over (session, column)."""
 
     def __init__(
-        self, market: Market, factors: Factors, partition_of: PartitionOf | None
+        self,
+        market: Market,
+        factors: Factors,
+        partition_of: PartitionOf | None,
+        scope: Scope = EVERYTHING,
     ) -> None:
         self._market = market
         self._factors = factors
@@ -36,7 +41,7 @@ class SymbolCells:
         self._owned: set[int] = set()
         self._new: dict[int, int | None] = {}
         self._ranges = Ranges()
-        self._pending = Pending()
+        self._pending = Pending(scope)
         self._known = 0
         self.said = Frame(FIELDS)
         self.first: Ints = np.full(0, NO_FIRST)

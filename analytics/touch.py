@@ -14,6 +14,7 @@ from analytics.marks import NEVER, NO_CAUSE, NO_TIME
 from analytics.money import Bools, Indices, Ints
 from analytics.reach import Ranges
 from analytics.results import FAMILIES, RISK
+from analytics.scope import EVERYTHING, Scope
 
 __all__ = ["NEVER", "NO_CAUSE", "NO_TIME", "Onwards", "Pending", "Touched"]
 
@@ -22,9 +23,13 @@ Onwards = tuple[int, int, int, int]
 
 
 class Pending:
-    """Touched cells of one family: by session, time and cause for each slot."""
+    """Touched cells of one family: by session, time and cause for each slot.
 
-    def __init__(self) -> None:
+    Sessions out of ``scope`` are not touched.
+    """
+
+    def __init__(self, scope: Scope = EVERYTHING) -> None:
+        self._scope = scope
         self._sessions: dict[int, tuple[Ints, Ints]] = {}
 
     def __bool__(self) -> bool:
@@ -50,7 +55,7 @@ class Pending:
         self, session: int, slot: Indices, ts: Ints | int, ref: Ints | int, slots: int
     ) -> None:
         """Touch cells; of several changes the newest is the cause."""
-        if not len(slot):
+        if not len(slot) or not self._scope.has(session):
             return
         times, refs = self._arrays(session, slots)
         ts, ref = np.broadcast_to(ts, slot.shape), np.broadcast_to(ref, slot.shape)
@@ -113,9 +118,14 @@ class Pending:
 class Touched:
     """Touched cells of all families, each taken at its own pace."""
 
-    def __init__(self, book: Book, families: Iterable[str] = FAMILIES) -> None:
+    def __init__(
+        self,
+        book: Book,
+        families: Iterable[str] = FAMILIES,
+        scope: Scope = EVERYTHING,
+    ) -> None:
         self._book = book
-        self._pending = {family: Pending() for family in families}
+        self._pending = {family: Pending(scope) for family in families}
         self.ranges = Ranges()
         self._windowed = RISK in self._pending
 

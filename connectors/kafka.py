@@ -18,11 +18,16 @@ from aiokafka import (
     TopicPartition,
 )
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    GroupIdNotFound,
     GroupLoadInProgressError,
+    KafkaError,
     NotCoordinatorForGroupError,
+    for_code,
 )
+from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from connectors.settings import Settings
@@ -201,3 +206,28 @@ async def backlog(settings: Settings, group: str, topics: Iterable[str]) -> int:
         end - (done[place].offset if place in done else 0)
         for place, end in ends.items()
     )
+
+
+async def delete_group(settings: Settings, group: str) -> bool:
+    """Delete a group that has no members; whether it was there.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        If it has members, or the broker refuses for another reason.
+    """
+    client = AIOKafkaClient(**client_options(settings))
+    try:
+        await client.bootstrap()
+        node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        await client.ready(node)
+        answer = await client.send(node, DeleteGroupsRequest([group]))
+    finally:
+        await client.close()
+    for _, code in answer.results:
+        error: type[KafkaError] = for_code(code)
+        if error is GroupIdNotFound:
+            return False
+        if code:
+            raise error(group)
+    return True

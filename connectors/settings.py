@@ -118,6 +118,10 @@ class WorkerSettings(_Group):
     )
     """What is derived and published. ``risk`` and ``symbols`` (betas, factors,
     volatilities, correlations, sectors) are asked for: they cost ten times the rest."""
+    # What of everything is derived; a replay sets them.
+    first_session: date | None = None
+    last_session: date | None = None
+    portfolios: tuple[int, ...] | None = None
 
 
 def read_factors(given: object) -> Factors:

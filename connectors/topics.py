@@ -103,7 +103,6 @@ def compacted(**more: str) -> dict[str, str]:
 def topics_of(settings: Settings) -> list[Topic]:
     """List every topic of the project but Faust's own, in the order of the flow."""
     names = settings.topics
-    many = names.partitions
     captured = [settings.cdc_topic(table) for table in TABLES]
     return [
         *(
@@ -114,6 +113,15 @@ def topics_of(settings: Settings) -> list[Topic]:
         Topic(notification_topic(settings), 1, for_days(CDC_DAYS)),
         Topic(heartbeat_topic(settings), 1, for_days(1 / 24)),
         Topic(names.held, 1, compacted()),
+        *worker_topics(settings),
+    ]
+
+
+def worker_topics(settings: Settings) -> list[Topic]:
+    """List what a worker reads and writes; a replay has nothing else."""
+    names = settings.topics
+    many = names.partitions
+    return [
         Topic(names.deadletters, 1, compacted()),
         Topic(names.market, 1, forever()),
         Topic(names.portfolios, many, forever()),
@@ -125,7 +133,11 @@ def topics_of(settings: Settings) -> list[Topic]:
     ]
 
 
-async def ensure_topics(settings: Settings, extra: Iterable[Topic] = ()) -> None:
+async def ensure_topics(
+    settings: Settings,
+    extra: Iterable[Topic] = (),
+    topics: Iterable[Topic] | None = None,
+) -> None:
     """Make the topics that are missing, and check all of them.
 
     Parameters
@@ -133,7 +145,9 @@ async def ensure_topics(settings: Settings, extra: Iterable[Topic] = ()) -> None
     settings
         Names, number of partitions, replication.
     extra
-        Topics besides ``topics_of`` (Faust's changelogs).
+        Topics besides those (Faust's changelogs).
+    topics
+        Those; None for ``topics_of(settings)``, which are all.
 
     Raises
     ------
@@ -146,7 +160,7 @@ async def ensure_topics(settings: Settings, extra: Iterable[Topic] = ()) -> None
     -----
     Any number of processes may call it at once.
     """
-    wanted = [*topics_of(settings), *extra]
+    wanted = [*(topics_of(settings) if topics is None else topics), *extra]
     async with started_admin(settings) as admin:
         there = set(await admin.list_topics())
         missing = [topic for topic in wanted if topic.name not in there]

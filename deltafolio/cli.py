@@ -18,6 +18,7 @@ _PARTS = (
     "run_cmds",
     "check_cmds",
     "why_cmds",
+    "replay_cmds",
     "dlq_cmds",
     "schemas_cmds",
 )

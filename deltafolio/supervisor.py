@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,6 +116,8 @@ class Supervisor:
         Told in a sentence when a process ends or is killed.
     command
         The command of a name, where it is not ``deltafolio run NAME``.
+    environment
+        Of the processes, where it is not ours.
 
     Notes
     -----
@@ -129,9 +131,11 @@ class Supervisor:
         names: Sequence[str],
         say: Say | None = None,
         command: Callable[[str], list[str]] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.home = home.expanduser().resolve()
         self._command = command or _command
+        self._environment = os.environ if environment is None else environment
         self._say = say or (lambda _: None)
         self._names = list(names)
         self._children: dict[str, _Child] = {}
@@ -251,7 +255,8 @@ class Supervisor:
         log = self.home / "logs" / f"{child.name}.log"
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-        environment = os.environ | {
+        environment = {
+            **self._environment,
             "DELTAFOLIO_HOME": str(self.home),
             SUPERVISED: "1",
             PROCESS_NAME: child.name,

@@ -1,1 +1,1 @@
-"""Historical sessions fed again: for backfills, proofs and questions."""
+"""The journal fed again: a range of sessions, an older prefix, an edited copy."""

@@ -78,6 +78,10 @@ class Flush:
         """Say whose partitions are flushed."""
         self._portfolios = portfolios
 
+    def busy(self) -> bool:
+        """Whether what is folded is not wholly published yet."""
+        return self._cycling.locked() or self._engine.touched()
+
     async def run(self) -> None:
         """Flush until cancelled."""
         while True:

@@ -1,5 +1,6 @@
 """What the worker counts, in its own Prometheus registry."""
 
+from collections.abc import Callable
 from time import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -39,6 +40,13 @@ class Metrics:
         self.letters = Counter(
             f"{name}dead_letters", "Journal records not readable.", registry=at
         )
+        self._busy = Gauge(
+            f"{name}busy", "Whether something waits to be derived.", registry=at
+        )
+
+    def busy(self, busy: Callable[[], bool]) -> None:
+        """Say how it is known, when asked, whether results are on their way."""
+        self._busy.set_function(lambda: float(busy()))
 
     def folded(self, log: str, rows: int) -> None:
         """Count a record of a log."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analytics.calendar import Calendar
 from analytics.engine import Engine
 from connectors.calendar import load_calendar
-from connectors.journal import partition_of
+from connectors.engine import make_engine
 from connectors.settings import Settings
 from streams.app import FaustApp, changelog_topic
 from streams.filler import Filler
@@ -37,21 +37,6 @@ class Parts:
     states: PartitionStates
     market_state: MarketState
     tails: Tails
-
-
-def make_engine(settings: Settings, calendar: Calendar) -> Engine:
-    """Make an empty engine for these factors and this number of partitions."""
-    partitions = settings.topics.partitions
-
-    def of_symbol(symbol: str) -> int:
-        return partition_of(symbol, partitions)
-
-    return Engine(
-        calendar,
-        families=settings.worker.families,
-        factors=settings.factors,
-        symbol_partition=of_symbol,
-    )
 
 
 def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:

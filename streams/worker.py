@@ -22,7 +22,7 @@ import shutil
 from contextlib import AsyncExitStack, suppress
 
 from connectors.settings import Settings
-from connectors.topics import Topic, compacted, ensure_topics
+from connectors.topics import Topic, compacted, ensure_topics, worker_topics
 from streams.app import changelog_topic, data_directory
 from streams.flush import Flush
 from streams.health import HealthServer
@@ -51,7 +51,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    await ensure_topics(settings, extra=[changelog(settings)])
+    await ensure_topics(settings, [changelog(settings)], worker_topics(settings))
     try:
         await Worker(settings).run(stop)
     finally:
@@ -86,6 +86,7 @@ class Worker:
             self._parts, self._work.set, self._flush.before_revoke
         )
         self._flush.wire(self._portfolios)
+        self._parts.metrics.busy(self._flush.busy)
         self._health = HealthServer(
             settings.home, settings.worker.web_port, self._parts.metrics
         )

@@ -1,0 +1,253 @@
+"""``deltafolio replay``: the journal fed again, beside the live system."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from connectors.settings import Settings
+    from replay.ask import Ask
+    from replay.state import Run
+
+REFUSED, FAILED, PAUSED = 1, 2, 3
+
+_replay = typer.Typer(
+    help="Feed the journal again: backfill, verify, ask what was said then.\n\n"
+    "Example: deltafolio replay run --from 2022-06-01 --to 2022-12-28",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(help="Name of the run (deltafolio replay list).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``replay`` to the command line."""
+    app.add_typer(_replay, name="replay")
+
+
+@_replay.command()
+def run(
+    first: Annotated[str, typer.Option("--from", help="First session, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="Last session, YYYY-MM-DD.")],
+    portfolios: Annotated[str, typer.Option(help="Ids: 1,2,5-9; or all.")] = "all",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many.")] = 1,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Bring what differs to the live topics.")
+    ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Only what was committed by then: 2022-12-01T16:00 (UTC)."),
+    ] = None,
+) -> None:
+    """Derive a range of sessions again, apart from the live system, and compare.
+
+    Exit status: 0 done, 1 it cannot be had, 2 it failed, 3 paused (resume it).
+
+    Example: deltafolio replay run --from 2022-06-01 --to 2022-12-28 --workers 2
+    """
+    from deltafolio.replay_run import begin
+
+    with _said():
+        settings, ask = _asked(first, last, portfolios, workers)
+        ask = _more(ask, publish=publish, as_of=as_of)
+        made = asyncio.run(begin(settings, ask))
+    _work(settings, made)
+
+
+@_replay.command()
+def resume(name: Name) -> None:
+    """Go on with a run that was paused or killed; finished work is not done twice.
+
+    Exit status: as that of run.
+
+    Example: deltafolio replay resume 20221228-160000-1a2b
+    """
+    from connectors.settings import Settings
+    from replay.state import Runs
+
+    settings = Settings.load()
+    with _said():
+        found = Runs(settings.home).load(name)
+    _work(settings, found)
+
+
+@_replay.command(name="list")
+def list_() -> None:
+    """List the runs of this state directory.
+
+    Example: deltafolio replay list
+    """
+    from connectors.settings import Settings
+    from deltafolio.replay_screen import line
+    from replay.state import Runs
+
+    runs = Runs(Settings.load().home)
+    for found in runs.all():
+        typer.echo(line(found, held=runs.is_held(found.name)))
+
+
+@_replay.command()
+def status(name: Name) -> None:
+    """Say how far a run is and what came of it.
+
+    Example: deltafolio replay status 20221228-160000-1a2b
+    """
+    from connectors.settings import Settings
+    from deltafolio.replay_screen import line, summary
+    from replay.state import Runs
+
+    runs = Runs(Settings.load().home)
+    with _said():
+        found = runs.load(name)
+    typer.echo(line(found, held=runs.is_held(name)))
+    typer.echo("\n".join(summary(found)))
+
+
+@_replay.command()
+def pause(name: Name) -> None:
+    """Ask a run to stop in good order; resume goes on with it.
+
+    Example: deltafolio replay pause 20221228-160000-1a2b
+    """
+    _request(name, "pause")
+
+
+@_replay.command()
+def cancel(name: Name) -> None:
+    """Stop a run for good; clean removes what it has left.
+
+    Example: deltafolio replay cancel 20221228-160000-1a2b
+    """
+    _request(name, "cancel")
+
+
+@_replay.command()
+def clean(
+    name: Annotated[
+        str | None, typer.Argument(help="One run; all that nobody works on if none.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+) -> None:
+    """Remove what runs have left: topics, consumer groups, directories.
+
+    Example: deltafolio replay clean --dry-run
+    """
+    from connectors.settings import Settings
+    from replay.clean import leavings, remove
+    from replay.state import Runs
+
+    settings = Settings.load()
+    runs = Runs(settings.home)
+    names = [name] if name else [r.name for r in runs.all() if not runs.is_held(r.name)]
+    with _said():
+        for one in names:
+            what = leavings if dry_run else remove
+            found = asyncio.run(what(settings, runs, one))
+            typer.echo(f"{one}: {len(found.topics)} topics, group {found.group}, ")
+            typer.echo(f"  {found.directory}" + (" (kept)" if dry_run else " removed"))
+            for topic in found.topics if dry_run else ():
+                typer.echo(f"  {topic}")
+
+
+# --- what commands have in common ---------------------------------------------------
+
+
+def _asked(
+    first: str, last: str, portfolios: str, workers: int
+) -> tuple[Settings, Ask]:
+    """Read the settings, and what was asked for in words."""
+    from connectors.settings import Settings
+    from deltafolio.check_cmds import parse_ids
+    from replay.ask import Ask
+
+    settings = Settings.load()
+    some = None if portfolios == "all" else tuple(sorted(parse_ids(portfolios)))
+    families = settings.worker.families
+    if some is not None:
+        families = tuple(name for name in families if name != "symbols")
+    return settings, Ask(
+        date.fromisoformat(first), date.fromisoformat(last), some, workers, families
+    )
+
+
+def _more(ask: Ask, *, publish: bool, as_of: str | None) -> Ask:
+    import msgspec
+
+    known = None if as_of is None else _microseconds(as_of)
+    return msgspec.structs.replace(ask, publish=publish, as_of=known)
+
+
+def _microseconds(text: str) -> int:
+    """Read an instant; UTC where it does not say.
+
+    Examples
+    --------
+    >>> _microseconds("1970-01-01T00:00:01")
+    1000000
+    """
+    at = datetime.fromisoformat(text)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return round(since.total_seconds() * 1_000_000)
+
+
+def _request(name: str, what: str) -> None:
+    from connectors.settings import Settings
+    from replay.state import OVER, Phase, Runs
+
+    runs = Runs(Settings.load().home)
+    with _said():
+        found = runs.load(name)
+    if runs.is_held(name):
+        runs.request(name, what)
+        typer.echo(f"{name}: {what} was asked for")
+    elif what == "cancel" and found.phase not in OVER:
+        found.phase = Phase.CANCELLED
+        runs.save(found)
+        typer.echo(f"{name}: cancelled")
+    else:
+        typer.echo(f"{name}: nobody works on it ({found.phase.value})")
+
+
+def _work(settings: Settings, found: Run) -> None:
+    """Work on a run until its end or a signal."""
+    from deltafolio.replay_run import work
+    from replay.run import StoppedError
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _said():
+            asyncio.run(work(settings, found))
+    except (KeyboardInterrupt, StoppedError) as error:
+        typer.echo(f"stopped: {str(error) or 'by a signal'}", err=True)
+        typer.echo(f"go on with: deltafolio replay resume {found.name}", err=True)
+        raise typer.Exit(PAUSED) from None
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Turn what replay raises into a sentence and an exit code."""
+    from aiokafka.errors import KafkaError
+
+    from replay.errors import AskError, ReplayError
+    from replay.run import StoppedError
+
+    try:
+        yield
+    except StoppedError:
+        raise
+    except (AskError, ValueError) as error:
+        typer.echo(f"replay: {error}", err=True)
+        raise typer.Exit(REFUSED) from error
+    except (ReplayError, KafkaError, OSError) as error:
+        typer.echo(f"replay failed: {error or type(error).__name__}", err=True)
+        raise typer.Exit(FAILED) from error

@@ -1,0 +1,121 @@
+"""A run in the foreground: its plan printed, its workers started, its end told."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from analytics.calendar import Calendar
+from connectors.calendar import load_calendar
+from connectors.exchange import exchange_today, exchange_zone
+from connectors.settings import Settings
+from deltafolio.replay_crew import LocalCrew
+from deltafolio.replay_screen import plan_lines, summary
+from replay.ask import Ask, check_dates, make_plan
+from replay.branch import directory
+from replay.errors import ReplayError
+from replay.feed import survey
+from replay.run import Replay
+from replay.state import Phase, Run, Runs
+
+
+def calendar_of(settings: Settings) -> Calendar:
+    """Load the sessions of the settings."""
+    dates = settings.calendar
+    return load_calendar(dates.name, dates.start, dates.end)
+
+
+async def begin(settings: Settings, ask: Ask) -> Run:
+    """Plan a run, print the plan, and write the run down; nothing is made before.
+
+    Raises
+    ------
+    AskError
+        If it cannot be had.
+    """
+    from datetime import date
+
+    zone = exchange_zone(settings.calendar.name)
+    check_dates(ask, date.fromordinal(exchange_today(zone, time.time)()))
+    facts, prefix = await survey(settings, ask.as_of)
+    plan = make_plan(ask, facts, prefix, calendar_of(settings))
+    run = Runs(settings.home).create(plan, time.time())
+    typer.echo(f"run {run.name}")
+    typer.echo("\n".join(plan_lines(plan)))
+    return run
+
+
+async def work(settings: Settings, run: Run) -> None:
+    """Work on a run, with a bar, and print what came of it.
+
+    Raises
+    ------
+    ReplayError
+        Why it stands still.
+    """
+    runs = Runs(settings.home)
+    crew = LocalCrew(directory(settings.home, run.name), run.plan.ask.workers, _tell)
+    with runs.hold(run.name), _bar() as bar:
+        replay = Replay(settings, runs, run, crew, Shown(bar))
+        try:
+            await replay.work()
+        except ReplayError as error:
+            run.error = str(error)
+            runs.save(run)
+            raise
+    typer.echo("\n".join(summary(run)))
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+class Shown:
+    """Progress of a run on a bar."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task(Phase.FEED.value)
+        self._phase = Phase.FEED
+
+    def __call__(self, phase: Phase, done: int, total: int) -> None:
+        """Show how much of a phase is done."""
+        if phase is not self._phase:
+            self._phase = phase
+            self._bar.reset(self._task)
+        done = min(done, total)
+        self._bar.update(
+            self._task, description=phase.value, completed=done, total=total
+        )
+
+
+class _Rate(ProgressColumn):
+    """Portfolio-days a second, while they are derived."""
+
+    def render(self, task: Task) -> Text:
+        if task.description != Phase.DERIVE.value or not task.speed:
+            return Text("")
+        return Text(f"{task.speed:,.0f} portfolio-days/s")
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

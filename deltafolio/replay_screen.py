@@ -1,0 +1,75 @@
+"""Runs, plans and summaries in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from replay.ask import Ask, Plan
+from replay.state import OVER, Phase, Run
+
+
+def line(run: Run, *, held: bool) -> str:
+    """Say in a line what a run is and how far."""
+    state = run.phase.value
+    if run.phase not in OVER:
+        state += ", at work" if held else ", stands still"
+    text = f"{run.name}  {asked(run.plan.ask)}: {state}"
+    return f"{text} ({run.error})" if run.error else text
+
+
+def asked(ask: Ask) -> str:
+    """Say in words what was asked for."""
+    some = "all portfolios" if ask.portfolios is None else f"{len(ask.portfolios)} "
+    if ask.portfolios is not None:
+        some += "portfolio" if len(ask.portfolios) == 1 else "portfolios"
+    then = "" if ask.as_of is None else f", as of {moment(ask.as_of)}"
+    return f"{ask.first} to {ask.last}, {some}{then}"
+
+
+def moment(microseconds: int) -> str:
+    """Write an instant for people.
+
+    >>> moment(1_000_000)
+    '1970-01-01 00:00:01 UTC'
+    """
+    at = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Say what a run will do."""
+    ask, prefix = plan.ask, plan.prefix
+    yield f"  derives   {asked(ask)}: {', '.join(ask.families)}"
+    yield (
+        f"            {plan.portfolios:,} portfolios x {plan.sessions:,} sessions, "
+        f"{plan.cells:,} portfolio-days at most"
+    )
+    yield (
+        f"  from      {prefix.records():,} records of the journal with "
+        f"{plan.changes:,} rows, the newest of {moment(plan.newest)}"
+    )
+    yield f"  warm-up   {plan.warm_up:,} sessions of prices before the range"
+    yield f"  workers   {ask.workers}"
+    where = "what differs goes to the live topics"
+    yield f"  results   {where if ask.publish else 'stay in topics of the run'}"
+
+
+def summary(run: Run) -> Iterator[str]:
+    """Say what came of a run."""
+    found = run.summary
+    if Phase.DERIVE in found.seconds:
+        seconds = found.seconds[Phase.DERIVE]
+        spent = "  ".join(f"{name} {s:.1f} s" for name, s in found.seconds.items())
+        yield f"  seconds   {spent}"
+        yield (
+            f"  CPU       {found.cpu_seconds:.1f} s of the workers; at most "
+            f"{run.plan.cells / max(seconds, 1e-9):,.0f} portfolio-days/s"
+        )
+    if Phase.COMPARE in found.seconds:
+        yield (
+            f"  derived   {found.derived:,} records: {found.unchanged:,} as live, "
+            f"{found.differ:,} differ, {found.newer:,} of which live has newer ones"
+        )
+        if run.plan.ask.publish:
+            yield f"  published {found.published:,}"

@@ -1,0 +1,201 @@
+"""What is asked of a replay, and the plan that answers before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import msgspec
+
+from analytics.calendar import Calendar, OutOfCalendarError
+from replay.errors import AskError
+from replay.logs import Head, Prefix
+
+NAMED = 10
+"""So many ids are named in a message."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What is to be replayed.
+
+    Attributes
+    ----------
+    first, last
+        Dates of the range, both included.
+    portfolios
+        Ids; None for all.
+    workers
+        Processes that derive.
+    families
+        What is derived.
+    as_of
+        Microseconds since the epoch: what was committed later is left out.
+    publish
+        Whether what differs goes to the live topics.
+    """
+
+    first: date
+    last: date
+    portfolios: tuple[int, ...] | None = None
+    workers: int = 1
+    families: tuple[str, ...] = ("snapshots", "positions")
+    as_of: int | None = None
+    publish: bool = False
+
+    @property
+    def is_now(self) -> bool:
+        """Whether it is about the journal as it stands, so that it may be published."""
+        return self.as_of is None
+
+
+class Facts:
+    """What the heads of the journal tell: portfolios, days that have prices.
+
+    Attributes
+    ----------
+    changes
+        Counted, up to ``as_of``.
+    late
+        Changes that were committed after ``as_of``.
+    newest
+        Commit time of the newest change that counts.
+    """
+
+    def __init__(self, as_of: int | None = None) -> None:
+        self._as_of = as_of
+        self.changes = self.late = self.newest = 0
+        self.days: set[int] = set()
+        self.portfolios: set[int] = set()
+
+    def take(self, changes: Iterable[Head]) -> bool:
+        """Count a record's changes; whether one of them counts."""
+        before = self.changes
+        for change in changes:
+            if self._as_of is not None and change.ts > self._as_of:
+                self.late += 1
+                continue
+            self.changes += 1
+            self.newest = max(self.newest, change.ts)
+            if change.table == "market_data_cache":
+                if not change.absent:
+                    self.days.add(int(change.key[1]))
+            elif change.portfolio is not None:
+                self.portfolios.add(change.portfolio)
+        return self.changes > before
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run will do.
+
+    Attributes
+    ----------
+    ask
+        What was asked for.
+    prefix
+        How much of the journal is fed.
+    changes
+        Rows in it.
+    portfolios, sessions
+        How many are derived; a portfolio that begins later has fewer sessions.
+    warm_up
+        Sessions with prices before the range: folded, and nothing derived of them.
+    newest
+        Commit time of the newest change that is fed.
+    """
+
+    ask: Ask
+    prefix: Prefix
+    changes: int
+    portfolios: int
+    sessions: int
+    warm_up: int
+    newest: int
+
+    @property
+    def cells(self) -> int:
+        """Portfolio-days at most."""
+        return self.portfolios * self.sessions
+
+
+def check_dates(ask: Ask, today: date) -> None:
+    """Refuse what no journal could answer.
+
+    Raises
+    ------
+    AskError
+        If the range is the wrong way round or reaches into the future, or what is
+        not the present is to be published.
+    """
+    if ask.publish and not ask.is_now:
+        message = "only what is known now can be published, not what was said then"
+        raise AskError(message)
+    if ask.first > ask.last:
+        message = f"the range ends ({ask.last}) before it begins ({ask.first})"
+        raise AskError(message)
+    if ask.last > today:
+        message = f"the range ends in the future: {ask.last}, today is {today}"
+        raise AskError(message)
+
+
+def make_plan(ask: Ask, facts: Facts, prefix: Prefix, calendar: Calendar) -> Plan:
+    """Say what a run will do, or why it cannot.
+
+    Raises
+    ------
+    AskError
+        No rows, no prices in the range, or portfolios that nobody knows.
+    """
+    if not facts.days:
+        message = "the journal has no prices" + _by(ask)
+        raise AskError(message)
+    oldest, newest = min(facts.days), max(facts.days)
+    if ask.first.toordinal() < oldest:
+        message = f"the range begins on {ask.first}, the first price"
+        message += f"{_by(ask)} is of {date.fromordinal(oldest)}: begin there"
+        raise AskError(message)
+    if ask.first.toordinal() > newest:
+        message = f"the range begins on {ask.first}, the newest price"
+        message += f"{_by(ask)} is of {date.fromordinal(newest)}"
+        raise AskError(message)
+    first, last = _sessions(ask, newest, calendar)
+    return Plan(
+        ask,
+        prefix,
+        facts.changes,
+        len(_portfolios(ask, facts)),
+        last - first + 1,
+        sum(day < calendar.days[first] for day in facts.days),
+        facts.newest,
+    )
+
+
+def _by(ask: Ask) -> str:
+    return "" if ask.as_of is None else " known by then"
+
+
+def _sessions(ask: Ask, newest: int, calendar: Calendar) -> tuple[int, int]:
+    try:
+        first = calendar.forward(ask.first.toordinal())
+        last = calendar.backward(min(ask.last.toordinal(), newest))
+    except OutOfCalendarError as error:
+        message = f"the range is out of the calendar: {error}"
+        raise AskError(message) from error
+    if first > last:
+        message = f"there is no session with prices from {ask.first} to {ask.last}"
+        raise AskError(message)
+    return first, last
+
+
+def _portfolios(ask: Ask, facts: Facts) -> set[int]:
+    if ask.portfolios is None:
+        if not facts.portfolios:
+            message = "the journal has no portfolios" + _by(ask)
+            raise AskError(message)
+        return facts.portfolios
+    unknown = sorted(set(ask.portfolios) - facts.portfolios)
+    if unknown:
+        named = ", ".join(map(str, unknown[:NAMED]))
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        message = f"no such portfolio in the journal{_by(ask)}: {named}{more}"
+        raise AskError(message)
+    return set(ask.portfolios)

@@ -1,0 +1,124 @@
+"""Bringing what differs to the live topics: by revision only, as a worker would.
+
+The records of the run go as they are: their revisions are those of the live journal.
+Where they are higher than what is there, consumers and the sink take them; where a
+worker has said something newer meanwhile, nobody does. A live worker sees records of
+another writer, reads them, and corrects them if its own truth is another one
+(``docs/delivery.md``, R1 to R3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import msgspec
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+
+from connectors.kafka import read_to_end, started_producer
+from connectors.settings import Settings
+from connectors.sink import Family, Revision
+from connectors.sink_records import revision_of
+from replay.said import DIGEST, GONE, Difference, cell_of
+
+WAITING = 1000
+
+
+async def publish(
+    live: Settings,
+    branch: Settings,
+    family: Family,
+    differences: Iterable[Difference],
+    prefix: Callable[[int], Revision],
+) -> int:
+    """Publish the run's side of differences; how many records that is.
+
+    Parameters
+    ----------
+    live, branch
+        Settings of the live topics and of the run's.
+    family
+        Of the differences.
+    differences
+        Of which live has a lower revision.
+    prefix
+        Revision of the run in a partition: that of its retractions.
+    """
+    wanted = {found.key: found for found in differences}
+    topic = family.topic(live.topics)
+    published = 0
+    async with started_producer(live) as producer:
+        outbox = _Outbox(producer, topic)
+        for key, found in wanted.items():
+            if found.ours is None and found.live is not None:
+                at = found.live.partition
+                retraction = retract(family, key, prefix(at))
+                await outbox.send(at, key, *retraction)
+                published += 1
+        async for records in read_to_end(branch, family.topic(branch.topics)):
+            for record in records:
+                if _is(record, wanted):
+                    headers = list(record.headers)
+                    await outbox.send(
+                        record.partition, record.key, record.value, headers
+                    )
+                    published += 1
+        await outbox.empty()
+    return published
+
+
+def _is(record: ConsumerRecord, wanted: dict[bytes, Difference]) -> bool:
+    """Whether a record is the one that counts of a cell that differs."""
+    found = wanted.get(record.key or b"")
+    ours = found.ours if found else None
+    return ours is not None and ours.revision == revision_of(record)
+
+
+def retract(
+    family: Family, key: bytes, revision: Revision
+) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Make the value and headers of a retraction, as ``streams.record`` does."""
+    owner, session = cell_of(key)
+    p, m, v = revision
+    value = {
+        ("symbol" if family.of_symbols else "portfolio"): (
+            owner if family.of_symbols else int(owner)
+        ),
+        "session": str(session),
+        "revision": {"p": p, "m": m, "v": v},
+        "as_of": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "cause": None,
+        "previous": None,
+        "retracted": True,
+    }
+    headers = [(DIGEST, GONE), ("r", b"%d,%d,%d" % revision)]
+    return msgspec.json.encode(value), headers
+
+
+class _Outbox:
+    """Sends many records and waits for them now and then."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._waiting: list[object] = []
+
+    async def send(
+        self,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
+    ) -> None:
+        self._waiting.append(
+            await self._producer.send(
+                self._topic, value, key=key, partition=partition, headers=headers
+            )
+        )
+        if len(self._waiting) >= WAITING:
+            await self.empty()
+
+    async def empty(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for sent in waiting:
+            await sent  # type: ignore[misc]  # a future of aiokafka's

@@ -1,0 +1,185 @@
+"""Runs of a replay beside a live worker, on the real broker, by the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from connectors.kafka import read_to_end, started_admin
+from connectors.stack import StackInfo
+from replay.branch import is_of
+from replay.said import take
+from replay.state import Phase, Runs
+from streams.record import DIGEST_HEADER, REVISION_HEADER
+from tests.streams.journal_world import JournalWorld, open_journal_world
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SUMMARY = re.compile(r"derived +(\d+) records: (\d+) as live, (\d+) differ")
+
+
+@pytest.fixture
+async def world(stack: StackInfo, tmp_path: Path) -> AsyncIterator[JournalWorld]:
+    """A live worker that has published everything and stands still."""
+    async with open_journal_world(stack.bootstrap, tmp_path) as world:
+        await world.load(portfolios=12, sessions=10, symbols=8)
+        await world.start_worker().ready()
+        for _ in range(20):
+            await world.disturb()
+        assert (await world.settle()).none()
+        await world.stop_workers()
+        yield world
+
+
+def start(world: JournalWorld, *words: str) -> subprocess.Popen[str]:
+    home = str(world.settings.home)
+    return subprocess.Popen(
+        [sys.executable, "-m", "deltafolio", "--home", home, "replay", *words],
+        env=os.environ | {"COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+async def call(world: JournalWorld, *words: str, code: int = 0) -> str:
+    """Run a command to its end; what it said."""
+    process = start(world, *words)
+    said, _ = await asyncio.to_thread(process.communicate, timeout=120)
+    assert process.returncode == code, said + logs(world)
+    return said
+
+
+def logs(world: JournalWorld) -> str:
+    files = sorted((world.settings.home / "replay").glob("*/logs/*.log"))
+    return "".join(f"\n--- {f.name}\n{f.read_text()[-2000:]}" for f in files)
+
+
+def dates(world: JournalWorld, first: int, last: int) -> list[str]:
+    iso = [world.calendar.iso(world.calendar.forward(d)) for d in world._days]
+    return ["--from", iso[first], "--to", iso[last]]
+
+
+def counts(said: str) -> tuple[int, ...]:
+    found = SUMMARY.search(said.replace(",", ""))
+    assert found, said
+    return tuple(map(int, found.groups()))
+
+
+async def live_words(world: JournalWorld) -> dict[bytes, bytes]:
+    words: dict = {}
+    async for records in read_to_end(world.settings, world.settings.topics.snapshots):
+        take(words, records, lambda key: True)
+    return {key: word.digest for key, word in words.items()}
+
+
+async def test_a_run_says_what_live_says_and_leaves_nothing_behind(world):
+    said = await call(world, "run", *dates(world, 2, 7), "--workers", "2")
+    # 12 portfolios, six sessions, two families; some begin later.
+    derived, unchanged, differ = counts(said)
+    assert 0 < derived == unchanged
+    assert differ == 0
+
+    name = Runs(world.settings.home).all()[0].name
+    assert "done" in await call(world, "list")
+    await call(world, "clean")
+    async with started_admin(world.settings) as admin:
+        left = [t for t in await admin.list_topics() if is_of(name, t)]
+        groups = [group for group, _ in await admin.list_consumer_groups()]
+    assert left == []
+    assert f"replay.{name}" not in groups
+    assert Runs(world.settings.home).all() == []
+
+
+async def test_what_live_says_wrong_is_found_and_published_by_revision(world):
+    """A number of live is not what the journal says: its revision is an old one."""
+    truth = await live_words(world)
+    session = dates(world, 4, 4)[1].encode()
+    key = min(key for key in truth if key.endswith(session))
+    topic = world.settings.topics.snapshots
+    async for records in read_to_end(world.settings, topic):
+        for record in records:
+            if record.key == key:
+                victim = record
+    p, m, v = map(int, dict(victim.headers)[REVISION_HEADER].split(b","))
+    await world._producer.send_and_wait(
+        topic,
+        victim.value.replace(b'"lots":', b'"lots":1'),
+        key=key,
+        partition=victim.partition,
+        headers=[
+            (DIGEST_HEADER, b"planted!"),
+            (REVISION_HEADER, b"%d,%d,%d" % (p, m, v)),
+        ],
+    )
+    assert (await live_words(world))[key] == b"planted!"
+    await world.tick()  # so that a run's revision is higher
+    said = await call(world, "run", *dates(world, 4, 4))
+    assert counts(said)[2] == 1
+    assert (await live_words(world))[key] == b"planted!"
+    await call(world, "run", *dates(world, 4, 4), "--publish")
+    assert (await live_words(world))[key] == truth[key]
+
+
+async def test_killed_tools_and_workers_are_gone_on_with(world):
+    await call(world, "run", *dates(world, 1, 8))
+    undisturbed = Runs(world.settings.home).all()[0]
+
+    tool = start(world, "run", *dates(world, 1, 8))
+    runs = Runs(world.settings.home)
+    await until(lambda: [r for r in runs.all() if r.phase is Phase.DERIVE])
+    tool.kill()
+    tool.wait()
+    name = next(r.name for r in runs.all() if r.phase is Phase.DERIVE)
+    # Its workers see that it has gone, and end by themselves.
+    await until(lambda: not list((runs.place(name) / "run").glob("worker-*.json")))
+
+    again = start(world, "resume", name)
+    pid = await until(lambda: worker_pid(runs.place(name)))
+    os.kill(pid, signal.SIGKILL)
+    said, _ = await asyncio.to_thread(again.communicate, timeout=120)
+    assert again.returncode == 0, said + logs(world)
+    done = runs.load(name)
+    assert done.summary.derived == undisturbed.summary.derived
+    assert done.summary.unchanged == done.summary.derived
+
+    over = await call(world, "resume", name, code=2)
+    assert "is done" in over
+
+
+async def until(found, limit: float = 40.0):
+    end = time.monotonic() + limit
+    while not (it := found()):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+    return it
+
+
+def worker_pid(place: Path) -> int | None:
+    for path in (place / "run").glob("worker-1.pid"):
+        found = re.search(rb'"pid":(\d+)', path.read_bytes())
+        return int(found[1]) if found else None
+    return None
+
+
+async def test_what_cannot_be_had_is_said_and_nothing_is_made(world):
+    first, last = dates(world, 0, 9)[1::2]
+    refused = {
+        ("--from", "2001-01-02", "--to", last): "first price",
+        ("--from", first, "--to", "2030-01-02"): "future",
+        ("--from", last, "--to", first): "before it begins",
+        ("--from", first, "--to", last, "--portfolios", "3,999"): "journal: 999",
+        ("--from", first, "--to", "tomorrow"): "tomorrow",
+    }
+    for words, why in refused.items():
+        assert why in await call(world, "run", *words, code=1)
+    assert Runs(world.settings.home).all() == []
