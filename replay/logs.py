@@ -18,6 +18,8 @@ from replay.errors import WorkError
 
 Records: TypeAlias = Sequence[ConsumerRecord]
 POLL_MS = 500
+FETCH_MS = 20
+"""A fetch of one log is waited for before the next log is asked for."""
 
 
 class Prefix(msgspec.Struct, frozen=True):
@@ -123,4 +125,4 @@ async def read(
 
 def reading(settings: Settings) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
     """Open a consumer for ``read`` for a block."""
-    return started_consumer(settings, group_id=None, fetch_max_wait_ms=POLL_MS)
+    return started_consumer(settings, group_id=None, fetch_max_wait_ms=FETCH_MS)

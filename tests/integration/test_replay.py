@@ -24,7 +24,7 @@ from tests.streams.journal_world import JournalWorld, open_journal_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-SUMMARY = re.compile(r"derived +(\d+) records: (\d+) as live, (\d+) differ")
+SUMMARY = re.compile(r"derived +(\d+) records: (\d+) as live (\d+) differ")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def world(stack: StackInfo, tmp_path: Path) -> AsyncIterator[JournalWorld]
 
 def start(world: JournalWorld, *words: str) -> subprocess.Popen[str]:
     home = str(world.settings.home)
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "deltafolio", "--home", home, "replay", *words],
         env=os.environ | {"COLUMNS": "200"},
         stdout=subprocess.PIPE,
@@ -138,7 +138,7 @@ async def test_killed_tools_and_workers_are_gone_on_with(world):
     runs = Runs(world.settings.home)
     await until(lambda: [r for r in runs.all() if r.phase is Phase.DERIVE])
     tool.kill()
-    tool.wait()
+    tool.communicate()
     name = next(r.name for r in runs.all() if r.phase is Phase.DERIVE)
     # Its workers see that it has gone, and end by themselves.
     await until(lambda: not list((runs.place(name) / "run").glob("worker-*.json")))
