@@ -34,6 +34,8 @@ from deltafolio.universe import Universe
 TICK_SECONDS = 0.01
 WARM_SECONDS = 3.0
 REST_SECONDS = 4.0
+BUMPS = itertools.count(1)
+"""Cents on top of a price; one series, so that no load repeats a price of another."""
 AS_OF = b'"as_of":"'
 AS_OF_LENGTH = len("2026-01-01T00:00:00.000000Z")
 TICKER = re.compile(rb'"after":\{"symbol":"([^"]+)"')
@@ -96,7 +98,6 @@ async def load(universe: Universe, dsn: str, rate: int, seconds: float) -> list[
     day = universe.sessions[-1]
     names = itertools.cycle(universe.symbols)
     base = dict(zip(universe.symbols, universe.closes[-1].tolist(), strict=True))
-    bump = itertools.count(1)
     late = []
     connection = await connect(dsn, "bench")
     began = time.perf_counter()
@@ -107,7 +108,7 @@ async def load(universe: Universe, dsn: str, rate: int, seconds: float) -> list[
             late.append(time.perf_counter() - due)
             chosen = [next(names) for _ in range(rows)]
             # Never the price that it was, however updates are put together.
-            prices = [f"{(base[name] + next(bump)) / 100:.2f}" for name in chosen]
+            prices = [f"{(base[name] + next(BUMPS)) / 100:.2f}" for name in chosen]
             await connection.execute(UPDATE, chosen, prices, day)
     finally:
         await connection.close()

@@ -48,6 +48,8 @@ SLICE = 256
 SLICES = 8
 """So many slices in a row are a backlog, and chunks take their place."""
 UNCONFIRMED_LOOK_S = 0.05
+LONG_S = 0.5
+"""A cycle that takes longer is logged, with its steps."""
 REVOKE_S = 3.0
 """How long a rebalance waits for us to put down what we give back."""
 
@@ -163,7 +165,9 @@ class Flush:
 
     async def _cycle(self, *, checkpoint: bool) -> bool:
         """E3 to E8; whether all of it was done."""
+        watch = _StepWatch()
         await self._repair()
+        watch.lap("repair")
         if not self._may_flush():
             return False
         generation = self._parts.ownership.generation
@@ -172,8 +176,11 @@ class Flush:
         dumps = self._put_down() if checkpoint else {}
         market = self._put_down_market() if checkpoint else None
         crash.done(Step.DERIVE)  # E3
+        watch.lap("derive")
         lost = await self._publish(results)  # E4
+        watch.lap("publish")
         if not checkpoint:
+            watch.tell()
             return not lost
         await self._write_letters()  # E5
         crash.done(Step.LETTERS)
@@ -187,6 +194,8 @@ class Flush:
         crash.done(Step.MARKET_CHECKPOINT)
         self._portfolios.acknowledge(sealed)  # E8
         crash.done(Step.ACKNOWLEDGE)
+        watch.lap("checkpoint")
+        watch.tell()
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
         return len(sealed) == len(dumps)
 
@@ -298,6 +307,26 @@ class Flush:
             await self._parts.market_state.write(dump)
         except NotOwnerError:
             self._parts.market_state.distrust()
+
+
+class _StepWatch:
+    """Seconds of each step of a cycle; tells of cycles that keep results waiting."""
+
+    def __init__(self) -> None:
+        self._at = monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        """End a step."""
+        now = monotonic()
+        self._laps[step] = now - self._at
+        self._at = now
+
+    def tell(self) -> None:
+        """Log a cycle that was long."""
+        if sum(self._laps.values()) > LONG_S:
+            steps = ", ".join(f"{step} {s:.2f}" for step, s in self._laps.items())
+            logger.info("a long cycle, in seconds: %s", steps)
 
 
 def _log_outcome(cycle: "asyncio.Task[bool]") -> None:
