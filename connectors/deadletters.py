@@ -20,7 +20,14 @@ import msgspec
 
 from analytics.calendar import Calendar
 from analytics.rows import TABLES, Change, Version
-from connectors.debezium import JSON_ERRORS, Decoded, Refused, decode
+from connectors.debezium import (
+    JSON_ERRORS,
+    LAST_INSTANT,
+    Decoded,
+    Int64,
+    Refused,
+    decode,
+)
 from connectors.kafka import read_to_end, started_producer
 from connectors.settings import Settings
 
@@ -28,7 +35,12 @@ REDRIVE_HEADER = "deltafolio-redrive"
 MAX_PAYLOAD = 2 * 1024 * 1024
 """A larger payload is not stored: escaped, it may not fit a record."""
 
+MAX_ESCAPED = 2 * MAX_PAYLOAD
+"""A payload whose JSON text would be longer is stored in base64."""
+
 MAX_VALUE = 200
+MAX_KEY = 1000
+LAST_MS = LAST_INSTANT // 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,9 +54,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     table, row
         Source table and primary key, where they are known.
     key
-        Kafka key, as text.
+        Kafka key, as text, cut at 1000 characters.
     topic, partition, offset, ts
-        The refused record and its time in Kafka.
+        The refused record and its time in Kafka; 1970 where no date can say it.
     payload, encoding, size
         Its value, as text or in base64; None when larger than 2 MiB.
     floor
@@ -84,9 +96,9 @@ class Redrive(msgspec.Struct, frozen=True):
     """What the header of a record put back says: which letter it was."""
 
     topic: str
-    partition: int
-    offset: int
-    floor: int
+    partition: Int64
+    offset: Int64
+    floor: Int64
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -128,13 +140,11 @@ def letter_of(
         value=_short(refused.value),
         table=table,
         row=row,
-        key=None if place.key is None else place.key.decode("utf-8", "replace"),
+        key=None if place.key is None else _cut(place.key.decode("utf-8", "replace")),
         topic=place.topic,
         partition=place.partition,
         offset=place.offset,
-        ts=(EPOCH + timedelta(milliseconds=place.timestamp)).isoformat(
-            "T", "milliseconds"
-        ),
+        ts=_instant(place.timestamp),
         payload=text,
         encoding=encoding,
         size=len(payload or b""),
@@ -187,15 +197,16 @@ def examine(settings: Settings, letter: DeadLetter, calendar: Calendar) -> Decod
 def later(change: Change) -> Change:
     """Move a change one step after the refusal that had the same version."""
     commit, lsn, order = msgspec.structs.astuple(change.version)
-    return msgspec.structs.replace(change, version=Version(commit, lsn, order + 1))
+    order = min(order + 1, 2**63 - 1)
+    return msgspec.structs.replace(change, version=Version(commit, lsn, order))
 
 
-def read_redrive(headers: Iterable[tuple[str, bytes]]) -> Redrive | None:
+def read_redrive(headers: Iterable[tuple[str, bytes | None]]) -> Redrive | None:
     """Which letter a record was, if it was put back by ``redrive``."""
     for name, value in headers:
         if name == REDRIVE_HEADER:
             try:
-                return _decode_redrive(value)
+                return _decode_redrive(value or b"")
             except JSON_ERRORS:
                 return None
     return None
@@ -224,9 +235,24 @@ def _as_text(payload: bytes | None) -> tuple[str | None, Literal["utf-8", "base6
     if payload is None or len(payload) > MAX_PAYLOAD:
         return None, "utf-8"
     try:
-        return payload.decode(), "utf-8"
+        text = payload.decode()
     except UnicodeDecodeError:
+        text = None
+    # A control character is escaped by six: such a letter might fit no record.
+    if text is None or len(_encode(text)) > MAX_ESCAPED:
         return base64.b64encode(payload).decode(), "base64"
+    return text, "utf-8"
+
+
+def _instant(milliseconds: int) -> str:
+    """Write Kafka's time of a record, which may be any number of 64 bits."""
+    known = milliseconds if 0 <= milliseconds <= LAST_MS else 0
+    moment = EPOCH + timedelta(milliseconds=known)
+    return moment.isoformat("T", "milliseconds")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_KEY else text[: MAX_KEY - 1] + "…"
 
 
 def _short(value: object) -> object:
@@ -235,5 +261,8 @@ def _short(value: object) -> object:
         return value
     if isinstance(value, int) and abs(value) < 2**63:
         return value
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (RecursionError, ValueError):  # too deep, or a number of too many digits
+        text = f"{type(value).__name__} that cannot be written"
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"

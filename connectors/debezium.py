@@ -38,7 +38,13 @@ INT64 = range(-(2**63), 2**63)
 Key: TypeAlias = tuple[tuple[int | str, ...], int | None]
 """Primary key and portfolio: what a change speaks of."""
 
-JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+JSON_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
+
+LAST_INSTANT = 253_402_300_799_999_999
+"""Microseconds from 1970 to the end of the year 9999: no later date can be written."""
+
+MAX_TEXT = 10_000
+"""Characters of a key or a column from which on no result could carry it."""
 
 
 class Trouble(StrEnum):
@@ -51,6 +57,7 @@ class Trouble(StrEnum):
     UNKNOWN_OPERATION = "unknown_operation"
     UNKNOWN_TABLE = "unknown_table"
     TRUNCATE = "truncate"
+    TEXT_TOO_LONG = "text_too_long"
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -72,7 +79,8 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
         Why the record or its row is refused. A refused row whose key is known has
         changes too: they make it absent.
     tx, order
-        The transaction and the place in it, where known; ``tx`` is None else.
+        The transaction and the place in it, where known; ``tx`` is None else, and
+        where its name is no number.
     floor
         Position of an initial snapshot's row, else None.
     ignored
@@ -100,7 +108,7 @@ class _Source(msgspec.Struct, gc=False):
     sequence: str | None = None
     lsn: Int64 | None = None
     ts_us: Int64 | None = None
-    ts_ms: int | None = None
+    ts_ms: Int64 | None = None
 
 
 class _Transaction(msgspec.Struct, gc=False):
@@ -124,6 +132,7 @@ class _Boundary(msgspec.Struct, gc=False):
 
 
 _LSN = re.compile(r"[0-9]{1,18}").fullmatch
+_TX = re.compile(r"[0-9]{1,20}").fullmatch
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _boundary = msgspec.json.Decoder(_Boundary).decode
 _sequence = msgspec.json.Decoder(tuple[str | None, str | None]).decode
@@ -153,7 +162,9 @@ def decode(value: bytes | None, calendar: Calendar, floor: int = 0) -> Decoded:
         if source is None and envelope.op is None and envelope.ts_ms is not None:
             return Decoded(ignored="heartbeat")
         return Decoded(refused=Refused(Trouble.NO_SOURCE))
-    return _decode_row(envelope, source, calendar, floor)
+    found = _decode_row(envelope, source, calendar, floor)
+    # Texts cannot be longer than the whole.
+    return found if len(value) <= MAX_TEXT else _without_long_texts(found)
 
 
 def decode_marker(value: bytes | None) -> Marker | Refused | None:
@@ -172,7 +183,7 @@ def decode_marker(value: bytes | None) -> Marker | Refused | None:
         return None
     tx, _, lsn = boundary.id.partition(":")
     known = boundary.status == "END" and boundary.event_count is not None
-    if not known or not _LSN(lsn):
+    if not known or not _LSN(lsn) or not _TX(tx):
         return Refused(Trouble.UNKNOWN_OPERATION, "status", boundary.status)
     return Marker(tx, boundary.event_count or 0, int(lsn))
 
@@ -193,6 +204,8 @@ def _decode_row(
 ) -> Decoded:
     transaction = envelope.transaction
     tx = None if transaction is None else transaction_name(transaction.id)
+    if tx is not None and not _TX(tx):
+        tx = None  # no end will ever name it: the row goes on by itself
     order = 0 if transaction is None else transaction.total_order
     position = _position(source)
     base = None
@@ -203,6 +216,7 @@ def _decode_row(
         return Decoded(refused=trouble, tx=tx, order=order, floor=base)
     version = _version(envelope.op == "r", position, order, floor)
     ts = source.ts_us or (source.ts_ms or 0) * 1000
+    ts = ts if 0 <= ts <= LAST_INSTANT else 0
     changes, refused = _changes(envelope, source.table or "", version, ts, calendar)
     return Decoded(changes, refused, tx, order, base)
 
@@ -267,6 +281,27 @@ def _changes(
         elif old is None and envelope.op == "d":
             refused = Refused(Trouble.NO_KEY, "before")
     return tuple(made), refused
+
+
+def _without_long_texts(found: Decoded) -> Decoded:
+    """Refuse what is too long for the records that would carry it.
+
+    A row is absent then; what has such a key is nowhere.
+    """
+    made, refused = [], found.refused
+    for change in found.changes:
+        if _is_long(change.key):
+            refused = refused or Refused(Trouble.TEXT_TOO_LONG, "key")
+        elif change.row is not None and _is_long(msgspec.structs.astuple(change.row)):
+            refused = refused or Refused(Trouble.TEXT_TOO_LONG)
+            made.append(msgspec.structs.replace(change, row=None))
+        else:
+            made.append(change)
+    return msgspec.structs.replace(found, changes=tuple(made), refused=refused)
+
+
+def _is_long(parts: tuple[object, ...]) -> bool:
+    return any(type(part) is str and len(part) > MAX_TEXT for part in parts)
 
 
 def _read(

@@ -215,7 +215,9 @@ class Door:
         marker = decode_marker(record.value)
         if isinstance(marker, Refused):
             self._refuse(place, record, Decoded(refused=marker), marker)
-        elif marker is not None:
+            return
+        self._stats.boundaries += 1
+        if marker is not None:
             self._pass(self.transactions.end(place, record.offset, marker, now))
 
     def _take_row(self, place: TopicPartition, record: Any, now: float) -> None:
@@ -226,12 +228,14 @@ class Door:
             decoded = self._redriven(mark, decoded)
         elif decoded.floor is not None:
             self.ledger.raise_floor(place, record.offset, decoded.floor)
-        if decoded.refused is not None:
-            self._refuse(place, record, decoded, decoded.refused, mark)
         if decoded.ignored is not None:
             self._stats.ignored[decoded.ignored] += 1
+            return
+        if decoded.refused is not None:
+            self._refuse(place, record, decoded, decoded.refused, mark)
         else:
-            self._pass(self.transactions.row(place, record.offset, decoded, now))
+            self._stats.accepted += 1
+        self._pass(self.transactions.row(place, record.offset, decoded, now))
 
     def _pass(self, piece: Piece | None) -> None:
         if piece is None:

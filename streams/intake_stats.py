@@ -14,8 +14,11 @@ class IntakeStats:
         Records read from the CDC topics (a row each) and the transaction topic.
     changes, records, size
         Changes appended to the journal, in how many records and bytes.
+    accepted, boundaries
+        Records of which all is in the journal; beginnings and ends of transactions.
     refused, ignored
-        Records by reason: to the dead letters, or of no meaning.
+        Records by reason: to the dead letters, or of no meaning. Every record is one
+        of these: ``read = accepted + boundaries + refused + ignored``.
     lost
         Records that Kafka had removed before intake read them.
     held, delivered
@@ -31,6 +34,8 @@ class IntakeStats:
     changes: int = 0
     records: int = 0
     size: int = 0
+    accepted: int = 0
+    boundaries: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     lost: int = 0
@@ -50,7 +55,10 @@ class IntakeStats:
         >>> stats.line()
         'read 3, changes 2, records 1, size 80, refused null 1'
         """
-        words = "read changes records size lost held delivered redriven parts short"
+        words = (
+            "read accepted boundaries changes records size lost held delivered "
+            "redriven parts short"
+        )
         parts = [
             f"{name} {getattr(self, name)}"
             for name in words.split()
