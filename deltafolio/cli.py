@@ -17,6 +17,7 @@ _PARTS = (
     "doctor_cmds",
     "run_cmds",
     "check_cmds",
+    "reconcile_cmds",
     "why_cmds",
     "replay_cmds",
     "dlq_cmds",
