@@ -1,138 +1,112 @@
-"""Arrays of statistics as the fields of published records.
+"""Arrays of statistics as the text of published records, column by column.
 
-Doubles are null where there is a reason, and the reason is a word beside them.
+Doubles are null (NaN) where there is a reason, and the reason is a word beside them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from analytics.factors import Factors
 from analytics.kernels.reasons import WORDS, Codes
+from analytics.records import encode
+from analytics.texts import BOOLS, Parts, Table, joined, numbers, objects, picked, table
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-Content: TypeAlias = dict[str, Any]
-TILTS = ("neutral", "moderate", "strong")
-DIRECTIONS = {-1: "decreasing", 0: "stable", 1: "increasing"}
+REASONS = table(WORDS)
+TILTS = table(("neutral", "moderate", "strong", None))
+DIRECTIONS = table(("decreasing", "stable", "increasing", None))
 REGRESSION = ("beta", "alpha", "r2", "se", "p")
 
 
-def words(codes: Codes) -> list[str | None]:
+def words(codes: Codes) -> Parts:
     """Words of reasons."""
-    return [WORDS[code] for code in codes.tolist()]
+    return picked(codes, REASONS)
 
 
-def numbers(values: NDArray[Any], codes: Codes) -> list[Any]:
-    """Values, None where there is a reason."""
-    found: list[Any] = values.tolist()
-    for place in np.flatnonzero(codes).tolist():
-        found[place] = None
-    return found
+def named(values: NDArray[Any], codes: Codes, names: Table) -> Parts:
+    """Words of small integers from 0 on; the last word where there is a reason."""
+    places = values.copy()
+    places[codes != 0] = len(names) - 1
+    return picked(places, names)
 
 
-def _rows(columns: Mapping[str, Sequence[Any]]) -> list[Content]:
-    """Objects with the columns' names as fields."""
-    names = tuple(columns)
-    return [
-        dict(zip(names, row, strict=True))
-        for row in zip(*columns.values(), strict=True)
-    ]
-
-
-def _named(values: NDArray[Any], codes: Codes, names: Any) -> list[str | None]:
-    return [
-        None if code else names[value]
-        for value, code in zip(values.tolist(), codes.tolist(), strict=True)
-    ]
-
-
-def exposures(found: Arrays, key: str, factor: str) -> list[Content]:
+def exposures(found: Arrays, key: str, factor: str) -> Parts:
     """Exposure of each portfolio to a factor; ``key`` is that of ``factor_keys``."""
-    reason = found[f"{key}.reason"]
-    columns: dict[str, Sequence[Any]] = {"factor": [factor] * len(reason)}
-    for name, code in (
-        ("value", "reason"),
-        ("money", "money_reason"),
-        ("coverage", "coverage_reason"),
-    ):
-        columns[name] = numbers(found[f"{key}.{name}"], found[f"{key}.{code}"])
+    columns: dict[str, Parts] = {"factor": [encode(factor)]}
+    for name in ("value", "money", "coverage"):
+        columns[name] = numbers(found[f"{key}.{name}"])
     for code in ("reason", "money_reason", "coverage_reason"):
         columns[code] = words(found[f"{key}.{code}"])
     if f"{key}.tilt" in found:
-        columns["tilt"] = _named(found[f"{key}.tilt"], reason, TILTS)
-    return _rows(columns)
+        columns["tilt"] = named(found[f"{key}.tilt"], found[f"{key}.reason"], TILTS)
+    return objects(columns)
 
 
-def regressions(found: Arrays, key: str) -> list[Content]:
+def regressions(found: Arrays, key: str) -> Parts:
     """Regression of each symbol on a factor."""
     reason = found[f"{key}.reason"]
-    columns: dict[str, Sequence[Any]] = {
-        name: numbers(found[f"{key}.{name}"], reason) for name in REGRESSION
-    }
-    columns["n"] = found[f"{key}.n"].tolist()
-    columns["clipped"] = found[f"{key}.clipped"].tolist()
+    columns = {name: numbers(found[f"{key}.{name}"]) for name in REGRESSION}
+    columns["n"] = numbers(found[f"{key}.n"])
+    columns["clipped"] = picked(found[f"{key}.clipped"], BOOLS)
     if f"{key}.tilt" in found:
-        columns["tilt"] = _named(found[f"{key}.tilt"], reason, TILTS)
+        columns["tilt"] = named(found[f"{key}.tilt"], reason, TILTS)
     columns["reason"] = words(reason)
-    return _rows(columns)
+    return objects(columns)
 
 
-def ridges(found: Arrays, factors: Factors) -> list[Content]:
+def ridges(found: Arrays, factors: Factors) -> Parts:
     """Ridge of each symbol, its loadings by the style's name."""
-    reason, condition = found["ridge.reason"], found["ridge.condition_reason"]
     loadings = {}
     for style in factors.styles:
         key = f"ridge.{style.symbol}"
-        why = found[f"{key}.reason"]
-        loadings[style.name] = _rows(
+        loadings[style.name] = objects(
             {
-                "symbol": [style.symbol] * len(why),
-                "loading": numbers(found[f"{key}.loading"], why),
-                "clipped": found[f"{key}.clipped"].tolist(),
-                "reason": words(why),
+                "symbol": [encode(style.symbol)],
+                "loading": numbers(found[f"{key}.loading"]),
+                "clipped": picked(found[f"{key}.clipped"], BOOLS),
+                "reason": words(found[f"{key}.reason"]),
             }
         )
-    return _rows(
+    return objects(
         {
-            "r2": numbers(found["ridge.r2"], reason),
-            "condition": numbers(found["ridge.condition"], condition),
-            "condition_reason": words(condition),
-            "n": found["ridge.n"].tolist(),
-            "reason": words(reason),
-            "loadings": _rows(loadings) if loadings else [{}] * len(reason),
+            "r2": numbers(found["ridge.r2"]),
+            "condition": numbers(found["ridge.condition"]),
+            "condition_reason": words(found["ridge.condition_reason"]),
+            "n": numbers(found["ridge.n"]),
+            "reason": words(found["ridge.reason"]),
+            "loadings": objects(loadings),
         }
     )
 
 
-def values(found: Arrays, key: str) -> list[Content]:
+def values(found: Arrays, key: str) -> Parts:
     """One number of each series, with its count and reason."""
-    reason = found[f"{key}.reason"]
-    return _rows(
+    return objects(
         {
-            "value": numbers(found[f"{key}.value"], reason),
-            "n": found[f"{key}.n"].tolist(),
-            "reason": words(reason),
+            "value": numbers(found[f"{key}.value"]),
+            "n": numbers(found[f"{key}.n"]),
+            "reason": words(found[f"{key}.reason"]),
         }
     )
 
 
-def trends(found: Arrays) -> list[Content]:
+def trends(found: Arrays) -> Parts:
     """Trend of each series."""
-    reason, strength = found["trend.reason"], found["trend.strength_reason"]
-    return _rows(
+    reason = found["trend.reason"]
+    return objects(
         {
-            "slope": numbers(found["trend.slope"], reason),
-            "strength": numbers(found["trend.strength"], strength),
-            "direction": _named(found["trend.direction"], reason, DIRECTIONS),
+            "slope": numbers(found["trend.slope"]),
+            "strength": numbers(found["trend.strength"]),
+            "direction": named(found["trend.direction"] + 1, reason, DIRECTIONS),
             "reason": words(reason),
-            "strength_reason": words(strength),
+            "strength_reason": words(found["trend.strength_reason"]),
         }
     )
 
 
-def windows(found: Arrays, factors: Factors) -> dict[str, list[Content]]:
+def windows(found: Arrays, factors: Factors) -> dict[str, Parts]:
     """Volatility of each series, by the window's length."""
     return {
         str(w.sessions): values(found, f"volatility.{w.sessions}")
@@ -140,7 +114,7 @@ def windows(found: Arrays, factors: Factors) -> dict[str, list[Content]]:
     }
 
 
-def series(found: Arrays, factors: Factors) -> dict[str, list[Content]]:
+def series(found: Arrays) -> dict[str, Parts]:
     """Say what else is known of each series: forecast, trend, percentile."""
     return {
         "har": values(found, "har"),
@@ -149,63 +123,64 @@ def series(found: Arrays, factors: Factors) -> dict[str, list[Content]]:
     }
 
 
-def symbols(found: Arrays, factors: Factors) -> list[Content]:
+def symbols(found: Arrays, factors: Factors) -> list[bytes]:
     """Record of each symbol."""
     spreads = {s.key: regressions(found, f"spread.{s.key}") for s in factors.spreads}
-    length = len(found["market.reason"])
-    return _rows(
+    parts = objects(
         {
             "market": regressions(found, "market"),
             "interest_rate": regressions(found, "interest_rate"),
             "ridge": ridges(found, factors),
-            "spreads": _rows(spreads) if spreads else [{}] * length,
-            "volatility": _rows(windows(found, factors)),
-            **series(found, factors),
+            "spreads": objects(spreads),
+            "volatility": objects(windows(found, factors)),
+            **series(found),
         }
     )
+    return joined(parts, len(found["market.reason"]))
 
 
 def portfolios(
     found: Arrays,
     own: Arrays,
-    correlation: Sequence[Content],
-    sectors: Sequence[Sequence[Content]],
+    correlation: list[bytes],
+    sectors: list[bytes],
     factors: Factors,
-    status: Sequence[str],
-) -> list[Content]:
+    status: list[bytes],
+) -> list[bytes]:
     """Record of each portfolio.
 
     Parameters
     ----------
     found
-        ``kernels.risk.Risk.values``.
+        ``kernels.risk.Risk.values``, of any sessions side by side.
     own
-        ``kernels.risk.return_volatility``, one session.
+        ``kernels.risk.return_volatility`` of the same cells.
+    correlation, sectors, status
+        Texts of these fields, one for each cell.
     """
     f = factors
-    length = len(status)
     styles = {s.name: exposures(found, f"ridge.{s.symbol}", s.symbol) for s in f.styles}
     spreads = {s.key: exposures(found, f"spread.{s.key}", s.key) for s in f.spreads}
     betas = {
         "market": exposures(found, "market", f.market),
         "interest_rate": exposures(found, "interest_rate", f.interest_rate),
     }
-    coverage = found["volatility.coverage_reason"]
     volatility = {
-        "coverage": numbers(found["volatility.coverage"], coverage),
-        "coverage_reason": words(coverage),
+        "coverage": numbers(found["volatility.coverage"]),
+        "coverage_reason": words(found["volatility.coverage_reason"]),
         **windows(found, f),
-        **series(found, f),
+        **series(found),
     }
-    return _rows(
+    parts = objects(
         {
-            "status": status,
-            "betas": _rows(betas),
-            "styles": _rows(styles) if styles else [{}] * length,
-            "spreads": _rows(spreads) if spreads else [{}] * length,
-            "volatility": _rows(volatility),
-            "twr_volatility": _rows(windows(own, f)),
-            "correlation": correlation,
-            "sectors": sectors,
+            "status": [status],
+            "betas": objects(betas),
+            "styles": objects(styles),
+            "spreads": objects(spreads),
+            "volatility": objects(volatility),
+            "twr_volatility": objects(windows(own, f)),
+            "correlation": [correlation],
+            "sectors": [sectors],
         }
     )
+    return joined(parts, len(status))

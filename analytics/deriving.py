@@ -19,6 +19,7 @@ from analytics.said import NOTHING, SAID, UNKNOWN, Said, previous
 from analytics.valuation import Cells, value
 
 CHUNK = 2048
+STATUS = (encode(INTRADAY), encode(FINAL))
 Story = dict[int, tuple[Revision, int]]
 
 
@@ -41,9 +42,13 @@ class Taken:
         return Taken(self.family, *parts)
 
     def chunks(self) -> Iterator["Taken"]:
-        """Cut into parts that stay in the processor's cache."""
-        for start in range(0, len(self), CHUNK):
-            part = slice(start, start + CHUNK)
+        """Cut into parts that stay in the processor's cache.
+
+        Of risk not: sessions side by side share the sums of their windows.
+        """
+        size = len(self) if self.family == RISK else CHUNK
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
             yield Taken(
                 self.family, self.slot[part], self.session[part], self.ref[part]
             )
@@ -114,7 +119,7 @@ class Deriver:
         final = (as_of >= self._closes[session]) & ~partial
         if family == RISK:
             unknown = np.full(len(slot), UNKNOWN)
-            words = [FINAL if yes else INTRADAY for yes in final.tolist()]
+            words = [STATUS[yes] for yes in final.tolist()]
             risks = self._risk.portfolios(slot, session, words)
             return Made([*risks], unknown, unknown)
         cells, rows = value(book, market, slot, session)

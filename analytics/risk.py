@@ -11,6 +11,7 @@ import numpy as np
 
 from analytics import contents
 from analytics.book import Book
+from analytics.contents import Arrays
 from analytics.correlating import correlations
 from analytics.factors import Factors
 from analytics.kernels.aggregate import Holdings
@@ -19,10 +20,10 @@ from analytics.kernels.symbols import Statistics, symbol_statistics
 from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.own_returns import OwnReturns
-from analytics.records import encode
 from analytics.returns import Returns
 from analytics.sectoring import Sectoring
 from analytics.standing import holdings, runs, stand, symbols_held
+from analytics.texts import table
 
 
 class RiskDesk:
@@ -44,9 +45,9 @@ class RiskDesk:
         self._market = market
 
     def portfolios(
-        self, slot: Indices, session: Ints, status: Sequence[str]
+        self, slot: Indices, session: Ints, status: Sequence[bytes]
     ) -> list[bytes]:
-        """Contents of cells, which may be in any order."""
+        """Contents of cells, which may be in any order; ``status`` is their text."""
         order = np.argsort(session, kind="stable")
         made = self._sorted(slot[order], session[order], [status[i] for i in order])
         found = [b""] * len(made)
@@ -54,32 +55,29 @@ class RiskDesk:
             found[place] = content
         return found
 
-    def _sorted(
-        self, slot: Indices, session: Ints, status: Sequence[str]
-    ) -> list[bytes]:
+    def _sorted(self, slot: Indices, session: Ints, status: list[bytes]) -> list[bytes]:
         book, market, f = self._book, self._market, self.factors
         standing = stand(book, market, slot, session)
         parts = runs(session)
         held = [holdings(book, standing, run) for run in parts]
         panel = self.returns.panel
-        sectoring = Sectoring(book, market)
+        sectoring, symbols = Sectoring(book, market), table(market.symbols)
         longest = max(w.sessions for w in f.volatility)
-        found: list[bytes] = []
+        values, own = [], []
+        blocks: list[bytes] = []
+        sectors: list[bytes] = []
         risks = portfolio_risk(panel, held, self._statistics(held), f)
         for run, names, risk in zip(parts, held, risks, strict=True):
-            own = self.own.window(slot[run], names.session, longest)
-            twr = return_volatility(*own, f)
+            values.append(risk.values)
+            returns = self.own.window(slot[run], names.session, longest)
+            twr = return_volatility(*returns, f)
+            own.append({name: found[0] for name, found in twr.items()})
             count = symbols_held(book, standing, run)
-            records = contents.portfolios(
-                risk.values,
-                {name: values[0] for name, values in twr.items()},
-                correlations(names, risk.correlations, market.symbols, count),
-                sectoring.blocks(standing, run),
-                f,
-                status[run],
-            )
-            found += [encode(record) for record in records]
-        return found
+            blocks += correlations(names, risk.correlations, symbols, count)
+            sectors += sectoring.blocks(standing, run)
+        return contents.portfolios(
+            _beside(values), _beside(own), blocks, sectors, f, status
+        )
 
     def _statistics(self, held: Sequence[Holdings]) -> Statistics:
         """Compute what ``portfolio_risk`` reads: by session, over all columns."""
@@ -105,4 +103,11 @@ class RiskDesk:
             self.returns.panel, sessions, columns, self.factors, self._market.columns
         )
         cells = {name: values[down, across] for name, values in found.items()}
-        return [encode(record) for record in contents.symbols(cells, self.factors)]
+        return contents.symbols(cells, self.factors)
+
+
+def _beside(parts: Sequence[Arrays]) -> Arrays:
+    """Put the cells of several sessions side by side."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

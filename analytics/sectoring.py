@@ -1,12 +1,13 @@
-"""Sector blocks of portfolios as fields of their records (section 9)."""
+"""Sector blocks of portfolios as text of their records (section 9)."""
 
 from collections.abc import Sequence
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 
 from analytics.book import Book
-from analytics.contents import Content, words
+from analytics.contents import words
 from analytics.kernels.sectors import (
     UNCLASSIFIED,
     Benchmark,
@@ -17,8 +18,10 @@ from analytics.kernels.sectors import (
     sector_weights,
 )
 from analytics.market import Market
-from analytics.money import Floats, Indices
+from analytics.money import Bools, Floats, Indices
+from analytics.records import encode
 from analytics.standing import Standing
+from analytics.texts import Parts, joined, lists, objects
 
 NO_BENCHMARK = Benchmark("", None, {}, off=False)
 
@@ -41,8 +44,8 @@ class Sectoring:
         number = {name: place for place, name in enumerate(self.names)}
         self._of: Indices = np.array([number[name] for name in names], dtype=np.intp)
 
-    def blocks(self, standing: Standing, run: slice) -> list[list[Content]]:
-        """Blocks of the cells of one session, one a benchmark."""
+    def blocks(self, standing: Standing, run: slice) -> list[bytes]:
+        """Blocks of the cells of one session: a list, one a benchmark."""
         rows = standing.rows
         low, high = int(rows.starts[run.start]), int(rows.starts[run.stop])
         held = np.flatnonzero(rows.quantity[low:high]) + low
@@ -57,44 +60,47 @@ class Sectoring:
         )
         day = self._market.calendar.days[int(standing.session[run.start])]
         benchmarks = benchmarks_at(self._weights, day) or [NO_BENCHMARK]
-        found = [self._block(weights, benchmark) for benchmark in benchmarks]
-        return [list(blocks) for blocks in zip(*found, strict=True)]
+        parts: Parts = [b"["]
+        for place, benchmark in enumerate(benchmarks):
+            parts += (*([b","] if place else []), *self._block(weights, benchmark))
+        return joined([*parts, b"]"], run.stop - run.start)
 
-    def _block(self, weights: SectorWeights, benchmark: Benchmark) -> list[Content]:
+    def _block(self, weights: SectorWeights, benchmark: Benchmark) -> Parts:
         active, active_reason = active_weights(weights, benchmark, self.names)
         theirs = np.array([name in benchmark.weights for name in self.names])
         shown = weights.held | theirs
+        bounds = np.concatenate([[0], np.cumsum(shown.sum(axis=1))]).tolist()
         when = benchmark.date
-        head = {
-            "benchmark": benchmark.code or None,
-            "date": None if when is None else date.fromordinal(when).isoformat(),
-            "benchmark_flagged": benchmark.off,
-        }
-        reasons, active_reasons = words(weights.reason), words(active_reason)
-        return [
+        return objects(
             {
-                **head,
-                "sectors": [self.names[at] for at in places],
-                **{
-                    name: _cells(values[row], places, reason)
-                    for name, values, reason in (
-                        ("long", weights.long, reasons[row]),
-                        ("short", weights.short, reasons[row]),
-                        ("net", weights.net, reasons[row]),
-                        ("active", active, active_reasons[row]),
-                    )
-                },
-                "reason": reasons[row],
-                "active_reason": active_reasons[row],
+                "benchmark": [encode(benchmark.code or None)],
+                "date": [
+                    encode(None if when is None else date.fromordinal(when).isoformat())
+                ],
+                "benchmark_flagged": [encode(benchmark.off)],
+                "sectors": [self._sectors(shown)],
+                "long": [_shown(weights.long, shown, bounds)],
+                "short": [_shown(weights.short, shown, bounds)],
+                "net": [_shown(weights.net, shown, bounds)],
+                "active": [_shown(active, shown, bounds)],
+                "reason": words(weights.reason),
+                "active_reason": words(active_reason),
             }
-            for row, places in enumerate(
-                np.flatnonzero(mask).tolist() for mask in shown
-            )
-        ]
+        )
+
+    def _sectors(self, shown: Bools) -> list[bytes]:
+        """Names of the sectors that each portfolio shows."""
+        made: dict[bytes, bytes] = {}
+        found = []
+        for key, mask in zip(np.packbits(shown, axis=1), shown, strict=True):
+            bits = key.tobytes()
+            if bits not in made:
+                made[bits] = encode([self.names[at] for at in np.flatnonzero(mask)])
+            found.append(made[bits])
+        return found
 
 
-def _cells(values: Floats, places: Sequence[int], reason: str | None) -> list[object]:
-    if reason is not None:
-        return [None] * len(places)
-    row = values.tolist()
-    return [row[place] for place in places]
+def _shown(values: Floats, shown: Bools, bounds: Sequence[int]) -> list[bytes]:
+    """Weights that each portfolio shows; NaN, where there is a reason, is null."""
+    flat = values[shown].tolist()
+    return lists([flat[low:high] for low, high in pairwise(bounds)])
