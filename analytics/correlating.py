@@ -84,8 +84,8 @@ def _blocks(
     size = len(group.names.entries)
     fields: dict[str, Parts] = {
         "names": [[b"[%b]" % b",".join(each) for each in names]],
-        "rho": [lists(group.rho.T.tolist())],
-        "n": [_counts(group)],
+        "rho": lists(group.rho.T.tolist()),
+        "n": _counts(group),
         "pair_reasons": [_pair_reasons(group)],
         "mean": numbers(group.mean),
         "weighted_mean": numbers(group.weighted_mean),
@@ -103,11 +103,11 @@ def _blocks(
     return joined(objects(fields), len(names))
 
 
-def _counts(group: Matrices) -> Part:
+def _counts(group: Matrices) -> Parts:
     """Rows of each pair; mostly all have the whole window."""
     n = group.n
     if n.size and n.min() == n.max():
-        return encode([int(n[0, 0])] * len(n))
+        return [encode([int(n[0, 0])] * len(n))]
     return lists(n.T.tolist())
 
 

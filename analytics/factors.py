@@ -108,6 +108,9 @@ class Factors(Struct, frozen=True, kw_only=True):
     psd_tolerance, nearest_tolerance, nearest_rounds
         A smallest eigenvalue below ``-psd_tolerance`` is repaired (Higham 2002)
         to ``nearest_tolerance``, in at most ``nearest_rounds`` rounds.
+    symbol_sessions
+        Statistics of symbols have records in the newest so many sessions up to T;
+        portfolios are aggregated in all of theirs.
 
     Raises
     ------
@@ -147,6 +150,7 @@ class Factors(Struct, frozen=True, kw_only=True):
     psd_tolerance: float = 1e-10
     nearest_tolerance: float = 1e-12
     nearest_rounds: int = 10_000
+    symbol_sessions: int = 252
 
     def __post_init__(self) -> None:
         _check_symbols(self)
@@ -233,6 +237,7 @@ def _check_numbers(factors: Factors) -> None:
         "psd_tolerance": (1e-12, 1e-2),
         "nearest_tolerance": (1e-14, 1e-2),
         "nearest_rounds": (1, 10**6),
+        "symbol_sessions": (1, 10**5),
     }
     for name, (low, high) in least.items():
         value = getattr(factors, name)
@@ -255,6 +260,8 @@ SAMPLE_FACTORS = Factors(
         Spread("SIZE", "SP500"),
         Spread("QUAL", "SP500"),
     ),
+    symbol_sessions=63,
 )
 """For the sample, which has the index and five style ETFs but no bond ETF: the
-interest-rate beta is null there, ``no_factor_history``."""
+interest-rate beta is null there, ``no_factor_history``. Symbols speak of a quarter,
+so that the oracle is done with them in seconds."""

@@ -1,8 +1,8 @@
 """Risk of portfolios and statistics of symbols: from closes to records.
 
 Statistics are computed from the returns for the cells that are asked for; nothing
-is kept between two calls that would have to be taken back (but a portfolio's own
-daily returns, see ``OwnReturns``).
+is kept between two calls that would have to be taken back, but a portfolio's own
+daily returns (``OwnReturns``) and the newest session's betas (``Loads``).
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from analytics.book import Book
 from analytics.contents import Arrays
 from analytics.correlating import correlations
 from analytics.factors import Factors
-from analytics.kernels.aggregate import Holdings
-from analytics.kernels.risk import factor_keys, portfolio_risk, return_volatility
-from analytics.kernels.symbols import Statistics, symbol_statistics
+from analytics.kernels.risk import portfolio_risk, return_volatility
+from analytics.kernels.symbols import symbol_statistics
+from analytics.loads import Loads
 from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.own_returns import OwnReturns
@@ -41,6 +41,7 @@ class RiskDesk:
         self.factors = factors
         self.returns = Returns(market)
         self.own = OwnReturns(book, market)
+        self.loads = Loads(market, factors)
         self._book = book
         self._market = market
 
@@ -66,7 +67,7 @@ class RiskDesk:
         values, own = [], []
         blocks: list[bytes] = []
         sectors: list[bytes] = []
-        risks = portfolio_risk(panel, held, self._statistics(held), f)
+        risks = portfolio_risk(panel, held, self.loads.of(held, panel), f)
         for run, names, risk in zip(parts, held, risks, strict=True):
             values.append(risk.values)
             returns = self.own.window(slot[run], names.session, longest)
@@ -78,22 +79,6 @@ class RiskDesk:
         return contents.portfolios(
             _beside(values), _beside(own), blocks, sectors, f, status
         )
-
-    def _statistics(self, held: Sequence[Holdings]) -> Statistics:
-        """Compute what ``portfolio_risk`` reads: by session, over all columns."""
-        panel = self.returns.panel
-        used = np.unique(np.concatenate([names.columns for names in held]))
-        sessions = np.array([names.session for names in held])
-        few = symbol_statistics(
-            panel, sessions, used, self.factors, self._market.columns
-        )
-        found: Statistics = {}
-        for pair in factor_keys(self.factors).values():
-            for name in pair:
-                whole = np.zeros((len(held), panel.values.shape[1]), few[name].dtype)
-                whole[:, used] = few[name]
-                found[name] = whole
-        return found
 
     def symbols(self, column: Indices, session: Ints) -> list[bytes]:
         """Contents of cells of symbols, which may be in any order."""

@@ -79,10 +79,10 @@ class Sectoring:
                 ],
                 "benchmark_flagged": [encode(benchmark.off)],
                 "sectors": [self._sectors(shown)],
-                "long": [_shown(weights.long, shown, bounds)],
-                "short": [_shown(weights.short, shown, bounds)],
-                "net": [_shown(weights.net, shown, bounds)],
-                "active": [_shown(active, shown, bounds)],
+                "long": _shown(weights.long, shown, bounds),
+                "short": _shown(weights.short, shown, bounds),
+                "net": _shown(weights.net, shown, bounds),
+                "active": _shown(active, shown, bounds),
                 "reason": words(weights.reason),
                 "active_reason": words(active_reason),
             }
@@ -100,7 +100,7 @@ class Sectoring:
         return found
 
 
-def _shown(values: Floats, shown: Bools, bounds: Sequence[int]) -> list[bytes]:
+def _shown(values: Floats, shown: Bools, bounds: Sequence[int]) -> Parts:
     """Weights that each portfolio shows; NaN, where there is a reason, is null."""
     flat = values[shown].tolist()
     return lists([flat[low:high] for low, high in pairwise(bounds)])

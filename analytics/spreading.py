@@ -148,9 +148,11 @@ class Spreader:
             return
         if self._loaded_market:
             self._risk.returns.rebuild()
+            self._risk.loads.clear()
             self._loaded_market = False
         if touches is not None:
             self._risk.returns.update(touches)
+            self._risk.loads.update(touches)
 
     def _windows(
         self, touches: Touches, base: int, partition: int | None = None

@@ -85,13 +85,18 @@ def holdings(book: Book, standing: Standing, run: slice) -> Holdings:
     here = lots["listed"][lot] & (quantity != 0)
     here &= ((status == PRICED) | (status == STALE)) & ~standing.overflow[run][cell]
     place = np.flatnonzero(here)
-    key = cell[place].astype(np.int64) << 32 | lots["name"][lot[place]]
-    names, at = np.unique(key, return_inverse=True)
-    net, size = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    counts = book.slots["names"][standing.slot[run]].astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    key = starts[cell[place]] + lots["name"][lot[place]]
+    seen = np.zeros(starts[-1], dtype=bool)
+    seen[key] = True
+    ranks = np.concatenate([[0], np.cumsum(seen)])
+    at, names = ranks[key], int(ranks[-1])
+    net, size = np.zeros(names, np.int64), np.zeros(names, np.int64)
     amount = rows.value[low:high][place]
     np.add.at(net, at, amount)
     np.add.at(size, at, np.abs(amount))
-    column = np.zeros(len(names), dtype=np.intp)
+    column = np.zeros(names, dtype=np.intp)
     column[at] = lots["column"][lot[place]]
     held = np.zeros(count, dtype=bool)
     held[cell[quantity != 0]] = True
@@ -101,7 +106,7 @@ def holdings(book: Book, standing: Standing, run: slice) -> Holdings:
         gross=standing.gross[run],
         held=held,
         overflow=standing.overflow[run],
-        starts=np.searchsorted(names >> 32, np.arange(count + 1)),
+        starts=ranks[starts],
         columns=column,
         net=net,
         size=size,
@@ -113,6 +118,10 @@ def symbols_held(book: Book, standing: Standing, run: slice) -> Ints:
     rows = standing.rows
     low, high = int(rows.starts[run.start]), int(rows.starts[run.stop])
     held = np.flatnonzero(rows.quantity[low:high]) + low
-    cell = (rows.cell[held] - run.start).astype(np.int64)
-    names = np.unique(cell << 32 | book.lots["name"][rows.lot[held]])
-    return np.bincount(names >> 32, minlength=run.stop - run.start).astype(np.int64)
+    counts = book.slots["names"][standing.slot[run]].astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    seen = np.zeros(starts[-1], dtype=bool)
+    seen[starts[rows.cell[held] - run.start] + book.lots["name"][rows.lot[held]]] = True
+    ranks = np.concatenate([[0], np.cumsum(seen)])
+    found: Ints = np.diff(ranks[starts])
+    return found

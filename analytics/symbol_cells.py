@@ -1,8 +1,9 @@
 """Which symbols' statistics are to be looked at, and what was last said of them.
 
-A symbol has a record at every session from its first close to T. It is published
-by whoever owns the partition that its name falls into, so that all workers of a
-group publish each symbol once; every worker computes what its portfolios need.
+A symbol has a record at every session from its first close to T, of which the
+newest ``symbol_sessions`` are kept: what falls out as T moves is retracted. It is
+published by whoever owns the partition that its name falls into, so that all workers
+of a group publish each symbol once; every worker computes what its portfolios need.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -88,6 +89,13 @@ class SymbolCells:
         known = self._market.columns
         return [known[symbol] for symbol in self._factors.symbols if symbol in known]
 
+    def exist(self, column: Indices, session: Ints | int) -> Bools:
+        """Whether symbols have a record in sessions."""
+        newest = self._market.last_session
+        oldest = newest - self._factors.symbol_sessions
+        there: Bools = (self.first[column] <= session) & (session > oldest)
+        return there & (session <= newest)
+
     # --- spreading -------------------------------------------------------------
 
     def spread(
@@ -103,6 +111,9 @@ class SymbolCells:
             low, high = min(old, new) + 1, max(old, new)
             everyone = np.arange(len(self.first))
             self._ranges.note(everyone, low, high, NO_TIME, NO_CAUSE)
+            back = self._factors.symbol_sessions
+            for session in range(max(low - back, 0), high - back + 1):
+                self._add_wrong(session, everyone)
         for partition, since in self._new.items():
             self._take_over(partition, since, past)
         self._new.clear()
@@ -159,16 +170,20 @@ class SymbolCells:
         if touches is not None:
             self._note(by_symbol(touches, NO_CAUSE, self._factors.reach))
         mine = self.columns(partition)
-        newest = self._market.last_session
-        for session in self._sessions(mine, newest):
-            there = (self.first[mine] <= session) & (session <= newest)
-            wrong = mine[there != self.spoken(session, mine)]
-            none = np.full(len(wrong), NO_TIME)
-            self._add(session, wrong, none, np.full(len(wrong), NO_CAUSE))
+        for session in self._sessions(mine):
+            self._add_wrong(session, mine)
 
-    def _sessions(self, columns: Indices, newest: int) -> list[int]:
+    def _add_wrong(self, session: int, columns: Indices) -> None:
+        """Mark cells that exist and were not said, and the other way round."""
+        wrong = columns[self.exist(columns, session) != self.spoken(session, columns)]
+        none = np.full(len(wrong), NO_TIME)
+        self._add(session, wrong, none, np.full(len(wrong), NO_CAUSE))
+
+    def _sessions(self, columns: Indices) -> list[int]:
+        newest = self._market.last_session
         first = int(self.first[columns].min(initial=NO_FIRST))
-        found = set(range(first, newest + 1))
+        oldest = newest - self._factors.symbol_sessions + 1
+        found = set(range(max(first, oldest), newest + 1))
         mine = columns[columns < self.said.columns]
         rows = np.flatnonzero((self.said["state"][:, mine] != NOTHING).any(axis=1))
         return sorted(found | set((rows + self.said.base).tolist()))
@@ -185,7 +200,7 @@ class SymbolCells:
 
     def _mark(self, stretch: Stretch, newest: int) -> None:
         for session, column, ts, ref in stretch.cells(newest):
-            known = self.first[column] <= session
+            known = self.exist(column, session)
             known |= self.spoken(session, column)
             self._add(session, column[known], ts[known], ref[known])
 

@@ -63,8 +63,7 @@ class SymbolDeriver:
     def _contents(self, cells: Taken) -> list[bytes | None]:
         """Contents; None where a symbol has no record."""
         column, session = cells.slot, cells.session
-        there = self._cells.first[column] <= session
-        there &= session <= self._market.last_session
+        there = self._cells.exist(column, session)
         contents: list[bytes | None] = [None] * len(column)
         some = np.flatnonzero(there)
         if len(some):

@@ -67,15 +67,15 @@ def picked(values: NDArray[Any], words: Table) -> Parts:
     return [words[values.astype(np.intp)].tolist()]
 
 
-def lists(rows: Sequence[Sequence[object]]) -> list[bytes]:
+def lists(rows: Sequence[Sequence[object]]) -> Parts:
     """Write a list of numbers for each record (no texts: all are cut at a bracket).
 
     Examples
     --------
-    >>> lists([[1, 2], [], [3]])
+    >>> joined(lists([[1, 2], [], [3]]), 3)
     [b'[1,2]', b'[]', b'[3]']
     """
-    return [b"[%b]" % inner for inner in encode(rows)[2:-2].split(b"],[")]
+    return [b"[", encode(rows)[2:-2].split(b"],["), b"]"]
 
 
 def objects(fields: Mapping[str, Parts]) -> Parts:

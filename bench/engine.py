@@ -19,7 +19,8 @@ import psutil
 from analytics import snapshots, valuation
 from analytics.calendar import Calendar
 from analytics.engine import Engine
-from analytics.results import MONEY_FAMILIES
+from analytics.factors import Factors
+from analytics.results import ALL_FAMILIES
 from analytics.rows import Change, Lot, Portfolio, Price, Row, Version
 from bench.machine import head
 
@@ -37,7 +38,9 @@ class World:
         days = list(range(FIRST, FIRST + self.total + 10))
         closes = [day * 86_400_000_000 for day in range(len(days))]
         self.calendar = Calendar(days, closes, days[0], days[-1])
-        self.symbols = [f"S{n:03d}" for n in range(SYMBOLS)]
+        factors = Factors().symbols
+        others = [f"S{n:03d}" for n in range(SYMBOLS - len(factors))]
+        self.symbols = [*factors, *others]
         self.level = {s: self.random.uniform(5, 500) for s in self.symbols}
         self.number = 0
 
@@ -85,7 +88,7 @@ class Bench:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.engine = Engine(world.calendar, families=MONEY_FAMILIES)
+        self.engine = made(world)
         self.engine.add_partition(0)
 
     def market(self, changes: list[Change]) -> int:
@@ -117,29 +120,31 @@ class Bench:
         timed("compile and spread", "row", lambda: self.derive() or len(rows))
         timed("derive snapshots", "result", lambda: self.derive("snapshots"))
         timed("derive positions", "result", lambda: self.derive("positions"))
+        timed("derive risk", "result", lambda: self.derive("risk"))
+        timed("derive symbols", "result", lambda: self.derive("symbols"))
 
     def warm(self) -> None:
         """Tick, correct, restate."""
         world, newest = self.world, self.world.total - 1
         for many in (1, 30, SYMBOLS):
-            for family in ("snapshots", "positions"):
+            for family in ALL_FAMILIES:
                 ticks = []
                 for _ in range(TICKS):
                     symbols = world.random.sample(world.symbols, many)
                     changes = [world.price(symbol, newest) for symbol in symbols]
                     ticks.append(spent(lambda c=changes, f=family: self.tick(c, f)))
                 report(f"tick of {many} symbols, {family}", "result", ticks)
-                self.derive("snapshots", "positions")
+                self.derive(*ALL_FAMILIES)
         values = [spent(self.values) for _ in range(TICKS)]
         report("newest session of all, without encoding", "portfolio", values)
         self.market([world.price(world.symbols[0], newest - 40)])
-        timed("one close, 40 sessions back", "result", self.both)
+        timed("one close, 40 sessions back", "result", self.every)
         self.rows([world.lot(1, 1, "S001")])
-        timed("one lot, from its entry", "result", self.both)
+        timed("one lot, from its entry", "result", self.every)
 
-    def both(self) -> int:
-        """Derive both families."""
-        return self.derive("snapshots", "positions")
+    def every(self) -> int:
+        """Derive all families."""
+        return self.derive(*ALL_FAMILIES)
 
     def tick(self, changes: list[Change], family: str) -> int:
         """Fold prices of the newest session and derive."""
@@ -176,9 +181,15 @@ class Bench:
         timed("load it and derive (nothing)", "blob", lambda: load(self.world, dumped))
 
 
+def made(world: World) -> Engine:
+    """Make an engine of all families; symbols speak in the derived sessions."""
+    factors = Factors(symbol_sessions=world.total - WARM_UP)
+    return Engine(world.calendar, factors=factors, symbol_partition=lambda _: 0)
+
+
 def load(world: World, dumped: dict[str, dict[Any, bytes]]) -> int:
     """Load a checkpoint; nothing is to be said."""
-    other = Engine(world.calendar, families=MONEY_FAMILIES)
+    other = made(world)
     for key, blob in dumped["market"].items():
         other.load_market(key, blob)
     other.add_partition(0)

@@ -116,8 +116,9 @@ class TrendModel(Model):
 class SymbolStatistics(SymbolHead):
     """Statistics of a symbol's returns up to a session, shared by all its holders.
 
-    They exist from its first price to the newest session of all. They are those of
-    every lot of the symbol that is held, PUBLIC and no option.
+    They exist from its first price to the newest session of all, in the newest 252
+    sessions (setting ``symbol_sessions``). They are those of every lot of the symbol
+    that is held, PUBLIC and no option.
     """
 
     market: RegressionModel

@@ -93,9 +93,13 @@ class Oracle:
         return sorted(self.market.sessions)
 
     def symbol(self, symbol: str) -> Iterator[tuple[int, Record]]:
-        """Derive the records of a symbol, from its first close to the newest of all."""
+        """Derive the records of a symbol: up to the newest session of all.
+
+        From its first close on, and not before ``symbol_sessions`` sessions.
+        """
         newest = self.market.newest or 0
-        for session in range(self.market.sessions[symbol][0], newest + 1):
+        oldest = newest - self.factors.symbol_sessions + 1
+        for session in range(max(self.market.sessions[symbol][0], oldest), newest + 1):
             yield session, self.desk.symbol(symbol, session)
 
 

@@ -25,7 +25,12 @@ from analytics.kernels.aggregate import (
 from analytics.kernels.correlation import Matrices, Names, matrices, names_of
 from analytics.kernels.pairs import Pairs, correlations
 from analytics.kernels.reasons import Codes, Reason, first
-from analytics.kernels.symbols import Statistics, series_fields, series_statistics
+from analytics.kernels.symbols import (
+    Statistics,
+    factor_keys,
+    series_fields,
+    series_statistics,
+)
 from analytics.kernels.volatility import annualised
 from analytics.kernels.windows import Block, Bools, Floats, Ints, Panel, window_sums
 
@@ -49,16 +54,6 @@ class Risk:
 
     values: Statistics
     correlations: list[Matrices]
-
-
-def factor_keys(factors: Factors) -> dict[str, tuple[str, str]]:
-    """Each factor's group, with its beta and reason in ``symbol_fields``."""
-    singles = ["market", "interest_rate", *(f"spread.{s.key}" for s in factors.spreads)]
-    keys = {key: (f"{key}.beta", f"{key}.reason") for key in singles}
-    for style in factors.styles:
-        key = f"ridge.{style.symbol}"
-        keys[key] = (f"{key}.loading", f"{key}.reason")
-    return keys
 
 
 def portfolio_fields(factors: Factors) -> dict[str, DTypeLike]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from analytics.batch import Oracle
 from analytics.batch.compare import Comparison
@@ -68,16 +69,18 @@ def lot(ident: int, owner: int, symbol: str, quantity: int, entry: int) -> Lot:
 class Desk:
     """An engine, its reader, and the rows as they are."""
 
-    engine: Engine = field(
-        default_factory=lambda: Engine(
-            CALENDAR, factors=FACTORS, symbol_partition=lambda s: len(s) % PARTITIONS
-        )
-    )
+    factors: Factors = FACTORS
+    engine: Engine = field(init=False)
     rows: dict[tuple[str, Any], Row] = field(default_factory=dict)
     records: dict[Any, bytes] = field(default_factory=dict)
     log: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.engine = Engine(
+            CALENDAR,
+            factors=self.factors,
+            symbol_partition=lambda s: len(s) % PARTITIONS,
+        )
         for partition in range(PARTITIONS):
             self.engine.add_partition(partition)
 
@@ -124,8 +127,10 @@ def fold(engine: Engine, change: Change, number: int) -> None:
         )
 
 
-def opened(chance: np.random.Generator, sessions: int = 30) -> Desk:
-    desk = Desk()
+def opened(
+    chance: np.random.Generator, sessions: int = 30, factors: Factors = FACTORS
+) -> Desk:
+    desk = Desk(factors)
     for ident, equity in ((1, 10_000), (2, 500_000), (3, 1_000)):
         row = Portfolio(ident, "P", equity * 10_000, None)
         desk.put("portfolios", (ident,), row, ident)
@@ -179,7 +184,7 @@ def differences(desk: Desk) -> Comparison:
     tables: dict[str, list[Any]] = {}
     for (table, _), row in desk.rows.items():
         tables.setdefault(table, []).append(raw(row))
-    oracle = Oracle(tables, CALENDAR, FACTORS)
+    oracle = Oracle(tables, CALENDAR, desk.factors)
     expected: dict[Any, Any] = {}
     for owner in oracle.portfolios:
         for session, made in oracle.families(owner):
@@ -208,7 +213,7 @@ def numbers(record: Any) -> Any:
 
 def fresh(desk: Desk) -> dict[Any, bytes]:
     """What an engine says that sees all changes at once."""
-    other = Desk()
+    other = Desk(desk.factors)
     other.log = desk.log
     for number, change in enumerate(desk.log, 1):
         fold(other.engine, change, number)
@@ -327,3 +332,25 @@ def test_a_checkpoint_says_nothing_again():
     other.price("S1", 20, 90.0)
     other.derive()
     assert differences(other).differ == 0
+
+
+def test_symbols_speak_in_the_newest_sessions_only():
+    """T comes and goes: what falls out is retracted, what falls in is said."""
+    desk = opened(np.random.default_rng(6), factors=replace(FACTORS, symbol_sessions=5))
+    desk.price("CCC", 29, 7.0)
+    desk.derive()
+    for symbol, session, close in (
+        ("AAA", 30, 101.0),
+        ("AAA", 32, 102.0),
+        ("BBB", 26, 55.0),
+        ("AAA", 32, None),
+        ("AAA", 30, None),
+    ):
+        desk.price(symbol, session, close)
+        keys = desk.derive()
+        newest = desk.engine.market.last_session
+        spoken = {s for family, _, s in desk.records if family == "symbols"}
+        assert spoken == set(range(newest - 4, newest + 1))
+        assert keys
+        assert differences(desk).differ == 0
+    assert fresh(desk) == desk.records
