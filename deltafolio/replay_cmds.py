@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deltafolio.replay_verify import verify
+
 if TYPE_CHECKING:
     from connectors.settings import Settings
     from replay.ask import Ask
@@ -29,6 +31,7 @@ Name = Annotated[str, typer.Argument(help="Name of the run (deltafolio replay li
 
 def register(app: typer.Typer) -> None:
     """Add ``replay`` to the command line."""
+    _replay.command()(verify)
     app.add_typer(_replay, name="replay")
 
 

@@ -1,0 +1,118 @@
+"""``deltafolio replay verify``: whether live is what the journal says, bit for bit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import date
+from typing import Annotated
+
+import typer
+
+DIFFERENT, FAILED = 1, 2
+HOUR = 3600
+
+
+def verify(
+    first: Annotated[str | None, typer.Option("--from", help="First session.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last session.")] = None,
+    portfolios: Annotated[
+        str | None, typer.Option(help="Ids: 1,2,5-9. A sample when not given.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All portfolios, and the symbols.")
+    ] = False,
+    oracle: Annotated[
+        bool, typer.Option("--oracle", help="Check them against the rows as well.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to try again while something differs.")
+    ] = 10.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the sample; another one each hour if none.")
+    ] = None,
+) -> None:
+    """Derive from the journal again; compare every number with what is live.
+
+    Exit status: 0 nothing differs, 1 something does, 2 it could not be compared.
+
+    Example: deltafolio replay verify --all
+    """
+    import asyncpg  # type: ignore[import-untyped]
+    from aiokafka.errors import KafkaError
+
+    from replay.errors import ReplayError
+
+    chosen = int(time.time()) // HOUR if seed is None else seed
+    try:
+        differ = asyncio.run(
+            _verify((first, last), _ids(portfolios), chosen, everything, oracle, wait)
+        )
+    except (ReplayError, KafkaError, OSError, ValueError, asyncpg.PostgresError) as e:
+        typer.echo(f"verify failed: {e or type(e).__name__}", err=True)
+        raise typer.Exit(FAILED) from e
+    if differ:
+        raise typer.Exit(DIFFERENT)
+
+
+def _ids(portfolios: str | None) -> tuple[int, ...] | None:
+    from deltafolio.check_cmds import parse_ids
+
+    return None if portfolios is None else tuple(sorted(parse_ids(portfolios)))
+
+
+async def _verify(
+    bounds: tuple[str | None, str | None],
+    portfolios: tuple[int, ...] | None,
+    seed: int,
+    everything: bool,
+    oracle: bool,
+    wait: float,
+) -> int:
+    """Compare and tell; how many cells differ."""
+    from connectors.check import check_until
+    from connectors.settings import Settings
+    from deltafolio.replay_run import calendar_of
+    from replay.ask import Ask, make_plan
+    from replay.feed import survey
+    from replay.verify import Verify, sample, verify_until
+
+    settings = Settings.load()
+    calendar = calendar_of(settings)
+    facts, prefix = await survey(settings, None)
+    days = facts.days or {calendar.first}
+    if portfolios is None and not everything:
+        portfolios = sample(facts.portfolios, seed)
+    families = settings.worker.families
+    ask = Ask(
+        date.fromisoformat(bounds[0]) if bounds[0] else date.fromordinal(min(days)),
+        date.fromisoformat(bounds[1]) if bounds[1] else date.fromordinal(max(days)),
+        portfolios,
+        families=families if portfolios is None else _of_portfolios(families),
+    )
+    make_plan(ask, facts, prefix, calendar)
+    found = await verify_until(lambda: Verify(settings, calendar, ask), wait)
+    some = "all portfolios" if portfolios is None else f"{len(portfolios)} portfolios"
+    typer.echo(f"{some}, {ask.first} to {ask.last}: {found.records:,} records")
+    typer.echo(f"{found.cells:,} cells compared, {found.differ:,} differ")
+    if found.first:
+        typer.echo(f"first: {found.first}")
+    if not oracle:
+        return found.differ
+    checked = await check_until(
+        settings.postgres.dsn.get_secret_value(),
+        settings.postgres.source_schema,
+        calendar,
+        portfolios=portfolios,
+        wait=wait,
+        factors=settings.factors,
+        families=ask.families,
+    )
+    typer.echo(f"oracle: {checked.cells:,} cells compared, {checked.differ:,} differ")
+    if checked.first is not None:
+        typer.echo(f"first: {checked.first}")
+    return found.differ + checked.differ
+
+
+def _of_portfolios(families: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in families if name != "symbols")

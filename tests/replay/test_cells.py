@@ -1,0 +1,79 @@
+"""Records beside stored rows: the smallest difference is found and named."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from decimal import Decimal
+
+from analytics.records import digest
+from connectors.sink import RISK, SNAPSHOTS
+from replay.cells import cells, read, stored
+from replay.verify import Expected, is_as, sample
+
+CONTENT = (
+    b'{"status":"final","nav":10000000000000.0001,"daily_return":0.1,"lots":3,'
+    b'"hhi":null,"reasons":{},"quality":{"stale":[{"lot":1}]}}'
+)
+ROW = {
+    "status": "final",
+    "nav": Decimal("10000000000000.0001"),
+    "daily_return": 0.1,
+    "lots": 3,
+    "hhi": None,
+    "reasons": "{}",
+    "quality": '{"stale": [{"lot": 1}]}',
+}
+
+
+def wrong(**changed: object) -> list[str]:
+    found = stored(SNAPSHOTS, ROW | changed)
+    return [".".join(c.path) for c in cells(read(CONTENT), found) if not c.equal]
+
+
+def test_a_row_that_is_as_the_record_says() -> None:
+    assert wrong() == []
+
+
+def test_one_bit_is_found_and_named() -> None:
+    assert wrong(daily_return=math.nextafter(0.1, 1)) == ["daily_return"]
+    assert wrong(nav=Decimal("10000000000000.0002")) == ["nav"]
+    assert wrong(hhi=0.0) == ["hhi"]
+    assert wrong(lots=None) == ["lots"]
+    assert wrong(quality='{"stale": [{"lot": 2}]}') == ["quality.stale.0.lot"]
+    assert wrong(quality='{"stale": []}') == ["quality.stale"]
+    assert wrong(status="intraday") == ["status"]
+
+
+def test_a_document_is_compared_within() -> None:
+    content = b'{"status":"final","betas":{"market":{"value":1e-07,"n":3}}}'
+    spelled = '{"betas": {"market": {"value": %s, "n": 3}}}'
+    row = {"status": "final", "content": spelled % "0.0000001"}
+    assert all(cell.equal for cell in cells(read(content), stored(RISK, row)))
+    row["content"] = spelled % "0.00000010000000000000001"
+    found = [c.path for c in cells(read(content), stored(RISK, row)) if not c.equal]
+    assert found == [("betas", "market", "value")]
+
+
+def test_arrays_and_dates() -> None:
+    content = {"price": [Decimal("1.5"), None], "price_date": ["2022-01-03", None]}
+    row = {"price": [Decimal("1.500000"), None], "price_date": [date(2022, 1, 3), None]}
+    assert all(cell.equal for cell in cells(content, row))
+    row["price_date"][0] = date(2022, 1, 4)
+    assert [c.path for c in cells(content, row) if not c.equal] == [("price_date", "0")]
+
+
+def test_a_published_record_must_end_with_the_same_bytes() -> None:
+    expected = Expected(digest(CONTENT), len(CONTENT) - 1, 1)
+    value = b'{"portfolio":7,' + CONTENT[1:]
+    assert is_as(value, expected)
+    assert not is_as(value.replace(b"0.1,", b"0.2,"), expected)
+    assert not is_as(b'{"retracted":true}', expected)
+    assert is_as(b'{"portfolio":7,"retracted":true}', None)
+    assert not is_as(value, None)
+
+
+def test_a_sample_is_of_those_known_and_its_seeds() -> None:
+    assert sample([3, 1], 0) == (1, 3)
+    assert len(sample(range(100), 0)) == 20
+    assert sample(range(100), 1) == sample(range(100), 1) != sample(range(100), 2)
