@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import date
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from analytics.calendar import Calendar
+    from connectors.settings import Settings
+    from replay.ask import Ask
 
 DIFFERENT, FAILED = 1, 2
 HOUR = 3600
@@ -70,18 +75,43 @@ async def _verify(
     wait: float,
 ) -> int:
     """Compare and tell; how many cells differ."""
-    from connectors.check import check_until
     from connectors.settings import Settings
     from deltafolio.replay_run import calendar_of
-    from replay.ask import Ask, make_plan
-    from replay.feed import survey
-    from replay.verify import Verify, sample, verify_until
+    from replay.verify import Verify, verify_until
 
     settings = Settings.load()
     calendar = calendar_of(settings)
+    ask = await _asked(
+        settings, calendar, bounds, portfolios, None if everything else seed
+    )
+    found = await verify_until(lambda: Verify(settings, calendar, ask), wait)
+    some = "all" if ask.portfolios is None else f"{len(ask.portfolios)}"
+    typer.echo(
+        f"{ask.first} to {ask.last}, portfolios: {some}, records: {found.records:,}"
+    )
+    typer.echo(f"{found.cells:,} cells compared, {found.differ:,} differ")
+    if found.first:
+        typer.echo(f"first: {found.first}")
+    return found.differ + (
+        await _oracle(settings, calendar, ask, wait) if oracle else 0
+    )
+
+
+async def _asked(
+    settings: Settings,
+    calendar: Calendar,
+    bounds: tuple[str | None, str | None],
+    portfolios: tuple[int, ...] | None,
+    seed: int | None,
+) -> Ask:
+    """Say what is verified: all of the journal's days, a sample if there is a seed."""
+    from replay.ask import Ask, make_plan
+    from replay.feed import survey
+    from replay.verify import sample
+
     facts, prefix = await survey(settings, None)
     days = facts.days or {calendar.first}
-    if portfolios is None and not everything:
+    if portfolios is None and seed is not None:
         portfolios = sample(facts.portfolios, seed)
     families = settings.worker.families
     ask = Ask(
@@ -91,19 +121,18 @@ async def _verify(
         families=families if portfolios is None else _of_portfolios(families),
     )
     make_plan(ask, facts, prefix, calendar)
-    found = await verify_until(lambda: Verify(settings, calendar, ask), wait)
-    some = "all portfolios" if portfolios is None else f"{len(portfolios)} portfolios"
-    typer.echo(f"{some}, {ask.first} to {ask.last}: {found.records:,} records")
-    typer.echo(f"{found.cells:,} cells compared, {found.differ:,} differ")
-    if found.first:
-        typer.echo(f"first: {found.first}")
-    if not oracle:
-        return found.differ
+    return ask
+
+
+async def _oracle(settings: Settings, calendar: Calendar, ask: Ask, wait: float) -> int:
+    """Compare with an independent computation too; how many cells differ."""
+    from connectors.check import check_until
+
     checked = await check_until(
         settings.postgres.dsn.get_secret_value(),
         settings.postgres.source_schema,
         calendar,
-        portfolios=portfolios,
+        portfolios=ask.portfolios,
         wait=wait,
         factors=settings.factors,
         families=ask.families,
@@ -111,7 +140,7 @@ async def _verify(
     typer.echo(f"oracle: {checked.cells:,} cells compared, {checked.differ:,} differ")
     if checked.first is not None:
         typer.echo(f"first: {checked.first}")
-    return found.differ + checked.differ
+    return checked.differ
 
 
 def _of_portfolios(families: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 async def verify(world, *words: str) -> tuple[int, str]:
-    home = str(world.settings.home)
+    command = [sys.executable, "-m", "deltafolio", "--home", str(world.settings.home)]
     done = await asyncio.to_thread(
         subprocess.run,
         [
@@ -46,7 +46,7 @@ async def test_nothing_differs_and_a_planted_bit_is_named(open_world):
     finally:
         await connection.close()
     await world.caught_up()
-    code, said = await verify(world, "--all", "--oracle")
+    code, said = await verify(world, "--all", "--oracle", "--wait", "60")
     assert code == 0, said
     assert said.count(" 0 differ") == 2, said
 
@@ -59,4 +59,3 @@ async def test_nothing_differs_and_a_planted_bit_is_named(open_world):
     assert code == 1, said
     assert "cells compared, 1 differ" in said
     assert "portfolio_id 1, session 2022-11-01, hhi" in said
-    print(said)
