@@ -20,16 +20,7 @@ async def verify(world, *words: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "deltafolio", "--home", str(world.settings.home)]
     done = await asyncio.to_thread(
         subprocess.run,
-        [
-            sys.executable,
-            "-m",
-            "deltafolio",
-            "--home",
-            home,
-            "replay",
-            "verify",
-            *words,
-        ],
+        [*command, "replay", "verify", *words],
         env=os.environ | {"COLUMNS": "200"},
         capture_output=True,
         text=True,
