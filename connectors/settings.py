@@ -36,7 +36,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,180}$")]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An error must not show what was given: it may be a misspelt password.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class PostgresSettings(_Group):
@@ -194,6 +195,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,
     )
 
     home: Path = Path(".deltafolio")

@@ -106,6 +106,8 @@ def _slot_lines(slot: Slot | str) -> Iterator[str]:
         yield "            its WAL is gone: rows were missed; capture must start anew"
     elif not slot.active and slot.kept > LAG_WARNING:
         yield "            kept until it is read, or the slot dropped"
+    elif slot.active and slot.kept > LAG_WARNING:
+        yield "            WAL piles up: capture is slow, or a transaction is open"
 
 
 def _history_lines(history: History, now: float) -> Iterator[str]:

@@ -88,14 +88,18 @@ class HealthServer:
             async with asyncio.timeout(READ_S):
                 request = await reader.readuntil(b"\r\n")
             words = request.split()
-            writer.write(self._response(words[1] if len(words) > 1 else b""))
+            writer.write(self._response(*words[:2]))
             await writer.drain()
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
             pass  # who asked has gone
+        except asyncio.LimitOverrunError:
+            pass  # a line of 64 KiB: nobody who asks for health
         finally:
             writer.close()
 
-    def _response(self, path: bytes) -> bytes:
+    def _response(self, method: bytes = b"", path: bytes = b"") -> bytes:
+        if method != b"GET":
+            return _http(405, "text/plain", b"GET\n")
         if path == b"/metrics":
             body = generate_latest(self._metrics.registry)
             return _http(200, CONTENT_TYPE_LATEST, body)
@@ -107,7 +111,12 @@ class HealthServer:
 
 
 def _http(status: int, kind: str, body: bytes) -> bytes:
-    word = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}[status]
+    word = {
+        200: "OK",
+        404: "Not Found",
+        405: "Method Not Allowed",
+        503: "Service Unavailable",
+    }[status]
     head = (
         f"HTTP/1.1 {status} {word}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
