@@ -354,3 +354,14 @@ def test_symbols_speak_in_the_newest_sessions_only():
         assert keys
         assert differences(desk).differ == 0
     assert fresh(desk) == desk.records
+
+
+@pytest.mark.parametrize("symbol", ["AAA", "MKT", "S1"])
+def test_ticks_of_the_newest_session_leave_no_old_beta(symbol):
+    """What is kept between ticks is let go of, also for a factor of all."""
+    desk = opened(np.random.default_rng(7))
+    desk.derive()
+    for close in (101.0, 140.0, 99.0):
+        desk.price(symbol, 29, close)
+        assert {session for _, _, session in desk.derive()} == {29}
+        assert fresh(desk) == desk.records
