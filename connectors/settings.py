@@ -118,7 +118,7 @@ class WorkerSettings(_Group):
         "positions",
     )
     """What is derived and published. ``risk`` and ``symbols`` (betas, factors,
-    volatilities, correlations, sectors) are asked for: they cost four times the rest."""
+    volatilities, correlations, sectors) are asked for: they cost thrice the rest."""
     # What of everything is derived; a replay sets them.
     first_session: date | None = None
     last_session: date | None = None
