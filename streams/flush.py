@@ -4,7 +4,8 @@ One loop, one cycle at a time, in the order of ``docs/delivery.md``:
 
 E1, E2. records are decoded and folded (`Folder`), while nobody waits for anything;
 E3. results are derived (not all at once: chunks of all, slices of what can wait);
-E4. they are published, and their storage is awaited;
+E4. they are published, and their storage is awaited (what is published at once goes
+    ahead of what is conflated);
 and once in a checkpoint's interval, of everything derived until then
 E5. dead letters are written;
 E6. the partitions' states are written, each with its seal last;
@@ -171,6 +172,12 @@ class Flush:
         if not self._may_flush():
             return False
         generation = self._parts.ownership.generation
+        if self._conflated_are_due(everything=checkpoint):
+            # What is published at once does not wait for what can.
+            await self._publish(self._engine.derive(IMMEDIATE, CHUNK))
+            watch.lap("at once")
+            if not self._may_flush():
+                return False
         results = self._derive(everything=checkpoint)
         # States, what was said, and what is still to be looked at agree now.
         dumps = self._put_down() if checkpoint else {}
@@ -219,13 +226,15 @@ class Flush:
     def _derive(self, *, everything: bool) -> list[Result]:
         """E3; what is conflated comes in slices between the others."""
         results = self._engine.derive(IMMEDIATE, CHUNK)
-        now = monotonic()
-        if everything or self._rests or now >= self._all_at:
+        if self._conflated_are_due(everything=everything):
             size = SLICE if self._rests < SLICES else CHUNK
             results += self._engine.derive(CONFLATED, size)
             self._rests = self._rests + 1 if self._engine.touched() else 0
-            self._all_at = now + self._worker.conflate_ms / 1000
+            self._all_at = monotonic() + self._worker.conflate_ms / 1000
         return results
+
+    def _conflated_are_due(self, *, everything: bool) -> bool:
+        return bool(everything or self._rests or monotonic() >= self._all_at)
 
     async def _publish(self, results: Sequence[Result]) -> set[int]:
         if not results:
