@@ -8,7 +8,6 @@ for their health. It works for any number of them, and while one of them is dead
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import httpx
-import msgspec
 from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
@@ -24,7 +22,7 @@ from connectors.kafka import committed, places_of, started_admin, started_consum
 from connectors.postgres import connect
 from connectors.settings import Settings
 from connectors.sink import FAMILIES
-from connectors.stack.process import identify
+from connectors.workers import ask_worker, worker_ports
 
 LOOK_SECONDS = 0.1
 HEALTH_SECONDS = 2.0
@@ -143,7 +141,10 @@ class Gauge:
     async def _workers_wait(self) -> str:
         """Ask the workers of this state directory; where there are none, nothing."""
         async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as client:
-            told = [await _health(client, port) for port in _ports(self._settings)]
+            told = [
+                await ask_worker(client, port)
+                for port in worker_ports(self._settings.home)
+            ]
         if not told:
             return ""
         for health in told:
@@ -242,39 +243,3 @@ class Gauge:
                 topics,
             )
         )
-
-
-class _Health(msgspec.Struct):
-    """What is used of a worker's answer."""
-
-    ready: bool
-    lag: int
-    published: list[int]
-    reason: str = ""
-
-
-class _Where(msgspec.Struct):
-    """Where a worker of this machine answers."""
-
-    pid: int
-    port: int
-
-
-def _ports(settings: Settings) -> list[int]:
-    """Ports of the workers that run in this state directory."""
-    found = []
-    for path in (settings.home / "run").glob("worker-*.json"):
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            where = msgspec.json.decode(path.read_bytes(), type=_Where)
-            if identify(where.pid):
-                found.append(where.port)
-    return found
-
-
-async def _health(client: httpx.AsyncClient, port: int) -> _Health | None:
-    """Ask one worker; None if it does not answer."""
-    try:
-        answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
-        return msgspec.json.decode(answer.content, type=_Health)
-    except (httpx.HTTPError, msgspec.MsgspecError):
-        return None

@@ -8,14 +8,12 @@ way" stays true once it is.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Protocol
 
 import httpx
-import msgspec
 
-from connectors.stack.process import identify
+from connectors.workers import ask_worker, worker_ports
 
 ANSWER_S = 2.0
 BUSY = "deltafolio_worker_busy"
@@ -37,17 +35,6 @@ class Crew(Protocol):
         """Say why it is of no use to wait for them; empty while it is."""
 
 
-class _Where(msgspec.Struct):
-    pid: int
-    port: int
-
-
-class _Health(msgspec.Struct):
-    lag: int
-    market: int
-    published: list[int]
-
-
 async def is_done(home: Path, partitions: int, market: int) -> bool:
     """Whether the workers of a directory have read, derived and published everything.
 
@@ -62,32 +49,14 @@ async def is_done(home: Path, partitions: int, market: int) -> bool:
     """
     published: set[int] = set()
     async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
-        for port in _ports(home):
-            health = await _ask(client, port)
+        for port in worker_ports(home):
+            health = await ask_worker(client, port)
             if health is None or health.lag or health.market < market:
                 return False
             if await _is_busy(client, port):
                 return False
             published |= set(health.published)
     return len(published) == partitions
-
-
-def _ports(home: Path) -> list[int]:
-    found = []
-    for path in (home / "run").glob("worker-*.json"):
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            where = msgspec.json.decode(path.read_bytes(), type=_Where)
-            if identify(where.pid):
-                found.append(where.port)
-    return found
-
-
-async def _ask(client: httpx.AsyncClient, port: int) -> _Health | None:
-    try:
-        answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
-        return msgspec.json.decode(answer.content, type=_Health)
-    except (httpx.HTTPError, msgspec.MsgspecError):
-        return None
 
 
 async def _is_busy(client: httpx.AsyncClient, port: int) -> bool:

@@ -259,13 +259,20 @@ def ridge_rule(factors: Factors) -> ridge.Rule:
     )
 
 
+def _rules(factors: Factors) -> tuple[ols.Rule, ols.Rule]:
+    """Rules of the betas and of the spreads."""
+    return (
+        ols.Rule(factors.beta, factors.history, factors.beta_cap),
+        ols.Rule(factors.spread, factors.spread.minimum, factors.beta_cap),
+    )
+
+
 def _tile(
     block: Block, regressors: Regressors, factors: Factors
 ) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Statistics of one tile, by name."""
     target = ols.Target(block)
-    single = ols.Rule(factors.beta, factors.history, factors.beta_cap)
-    double = ols.Rule(factors.spread, factors.spread.minimum, factors.beta_cap)
+    single, double = _rules(factors)
     yield from _named("market", ols.regress(target, regressors.market, single))
     rate = ols.regress(target, regressors.interest_rate, single)
     yield from _named("interest_rate", rate)
@@ -283,8 +290,7 @@ def _beta_tile(
 ) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Betas and loadings of one tile, with their reasons, by name."""
     target = ols.Target(block)
-    single = ols.Rule(factors.beta, factors.history, factors.beta_cap)
-    double = ols.Rule(factors.spread, factors.spread.minimum, factors.beta_cap)
+    single, double = _rules(factors)
     groups = [
         ("market", regressors.market, single),
         ("interest_rate", regressors.interest_rate, single),

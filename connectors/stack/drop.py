@@ -3,7 +3,7 @@
 A small program of its own (standard library only), because PostgreSQL refuses to
 run as root and what must happen between `fork` and `exec` is not safe in a process
 with threads. It changes to the user and, only if one of the PATHs cannot be reached
-by that user (a checkout under `/root`, a temporary directory), keeps the single
+by that user (a checkout in root's home, a temporary directory), keeps the single
 capability to search directories. No permission of any directory is changed.
 """
 

@@ -346,7 +346,7 @@ def as_nobody_python(script: str, home: Path) -> str:
     code = [sys.executable, "-c", script, str(home)]
     root = str(Path(layout.__file__).parents[2])
     environment = ["/usr/bin/env", f"PYTHONPATH={root}", f"HOME={home}", *code]
-    return as_nobody(Path("/root/unreachable"), *environment)
+    return as_nobody(home / "absent", *environment)  # what is absent is out of reach
 
 
 @needs_root

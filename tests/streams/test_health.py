@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from streams.health import Health, HealthServer
@@ -68,3 +69,30 @@ async def test_what_is_no_request_does_no_harm(server, request_):
     found = await ask(server, b"GET /health/live HTTP/1.1\r\n\r\n")
     assert found.startswith(b"HTTP/1.1 200 OK")
     assert complaints == []
+
+
+async def get(home: Path, path: str) -> httpx.Response:
+    (file,) = (home / "run").glob("worker-*.json")
+    port = json.loads(file.read_text())["port"]
+    async with httpx.AsyncClient() as client:
+        return await client.get(f"http://127.0.0.1:{port}{path}")
+
+
+async def test_ready_and_live_are_told_apart(server, tmp_path):
+    assert (await get(tmp_path, "/health/live")).status_code == 200
+    assert (await get(tmp_path, "/health/ready")).status_code == 503
+    server.health.ready, server.health.live = True, False
+    assert (await get(tmp_path, "/health/live")).status_code == 503
+    ready = await get(tmp_path, "/health/ready")
+    assert (ready.status_code, ready.json()["reason"]) == (200, "starting")
+
+
+async def test_metrics_are_there_for_prometheus_and_nothing_else_is(server, tmp_path):
+    found = await get(tmp_path, "/metrics")
+    assert "deltafolio_worker_folded_records" in found.text
+    assert (await get(tmp_path, "/etc/passwd")).status_code == 404
+
+
+async def test_the_port_file_goes_with_the_server(server, tmp_path):
+    await server.stop()
+    assert list((tmp_path / "run").glob("worker-*.json")) == []

@@ -1,17 +1,14 @@
 """Small parts of the worker: the right to publish, crash points, its HTTP answers."""
 
 import asyncio
-import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 
 from analytics.calendar import Calendar
@@ -21,7 +18,7 @@ from connectors.journal import encode
 from connectors.settings import TopicSettings
 from streams.faust_patch import NEVER
 from streams.folding import Folder, OutOfOrderError
-from streams.health import Health, HealthServer
+from streams.health import Health
 from streams.metrics import Metrics
 from streams.ownership import Ownership
 from streams.steps import CRASH_VARIABLE, CrashPoint, OffsetLog
@@ -187,44 +184,6 @@ def test_a_record_nobody_can_read_counts_as_folded_and_is_reported(
     ]
     assert {letter.body() for letter in letters} <= {value, b""}
     assert folder.take_letters() == []
-
-
-# --- health -----------------------------------------------------------------------
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[HealthServer]:
-    server = HealthServer(tmp_path, 0, Metrics())
-    await server.start()
-    yield server
-    await server.stop()
-
-
-async def get(home: Path, path: str) -> httpx.Response:
-    (file,) = (home / "run").glob("worker-*.json")
-    port = json.loads(file.read_text())["port"]
-    async with httpx.AsyncClient() as client:
-        return await client.get(f"http://127.0.0.1:{port}{path}")
-
-
-async def test_ready_and_live_are_told_apart(server, tmp_path):
-    assert (await get(tmp_path, "/health/live")).status_code == 200
-    assert (await get(tmp_path, "/health/ready")).status_code == 503
-    server.health.ready, server.health.live = True, False
-    assert (await get(tmp_path, "/health/live")).status_code == 503
-    ready = await get(tmp_path, "/health/ready")
-    assert (ready.status_code, ready.json()["reason"]) == (200, "starting")
-
-
-async def test_metrics_are_there_for_prometheus_and_nothing_else_is(server, tmp_path):
-    found = await get(tmp_path, "/metrics")
-    assert "deltafolio_worker_folded_records" in found.text
-    assert (await get(tmp_path, "/etc/passwd")).status_code == 404
-
-
-async def test_the_port_file_goes_with_the_server(server, tmp_path):
-    await server.stop()
-    assert list((tmp_path / "run").glob("worker-*.json")) == []
 
 
 # --- a recovery that stands still ---
