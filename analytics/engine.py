@@ -93,6 +93,10 @@ class Engine:
 
     # --- partitions ------------------------------------------------------------
 
+    def definitions(self) -> str:
+        """Digest of what was set of the numbers' definitions, beside the version."""
+        return self._risk.factors.digest
+
     def add_partition(self, partition: int) -> None:
         """Take a partition, empty, at offset 0. Of one that is held: nothing."""
         if partition not in self.partitions:

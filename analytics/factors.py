@@ -4,6 +4,9 @@ A factor is named by the symbol whose returns it is; a symbol without prices mak
 its factor absent (``no_factor_history``) and leaves the others.
 """
 
+from hashlib import blake2b
+
+import msgspec
 from msgspec import Struct
 
 BASIS = 10_000
@@ -111,6 +114,10 @@ class Factors(Struct, frozen=True, kw_only=True):
     symbol_sessions
         Statistics of symbols have records in the newest so many sessions up to T;
         portfolios are aggregated in all of theirs.
+    edition
+        To be raised whenever another value here is changed after results were
+        published: it is part of the version of what is derived, so that the new
+        numbers replace the old ones.
 
     Raises
     ------
@@ -151,6 +158,7 @@ class Factors(Struct, frozen=True, kw_only=True):
     nearest_tolerance: float = 1e-12
     nearest_rounds: int = 10_000
     symbol_sessions: int = 252
+    edition: int = 0
 
     def __post_init__(self) -> None:
         _check_symbols(self)
@@ -163,6 +171,12 @@ class Factors(Struct, frozen=True, kw_only=True):
         legs = [leg for s in self.spreads for leg in (s.long, s.short)]
         styles = [style.symbol for style in self.styles]
         return tuple(dict.fromkeys([self.market, self.interest_rate, *styles, *legs]))
+
+    @property
+    def digest(self) -> str:
+        """Digest of all values but the edition: equal for equal definitions."""
+        values = msgspec.json.encode(msgspec.structs.replace(self, edition=0))
+        return blake2b(values, digest_size=8).hexdigest()
 
     @property
     def reach(self) -> int:
@@ -238,6 +252,7 @@ def _check_numbers(factors: Factors) -> None:
         "nearest_tolerance": (1e-14, 1e-2),
         "nearest_rounds": (1, 10**6),
         "symbol_sessions": (1, 10**5),
+        "edition": (0, 10**4),
     }
     for name, (low, high) in least.items():
         value = getattr(factors, name)

@@ -2,6 +2,7 @@
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
+from analytics.results import DERIVATION_VERSION
 from analytics.scope import Scope
 from connectors.journal import partition_of
 from connectors.settings import Settings, WorkerSettings
@@ -16,11 +17,21 @@ def make_engine(settings: Settings, calendar: Calendar) -> Engine:
 
     return Engine(
         calendar,
+        derivation_version(settings),
         families=settings.worker.families,
         factors=settings.factors,
         symbol_partition=of_symbol,
         scope=scope_of(settings.worker, calendar),
     )
+
+
+def derivation_version(settings: Settings) -> int:
+    """Version of what is derived: of the code's definitions and of the factors.
+
+    It rises when either does, so what was published by the definitions before is
+    replaced.
+    """
+    return DERIVATION_VERSION + settings.factors.edition
 
 
 def scope_of(worker: WorkerSettings, calendar: Calendar) -> Scope:

@@ -116,9 +116,11 @@ class WorkerSettings(_Group):
     families: tuple[Literal["snapshots", "positions", "risk", "symbols"], ...] = (
         "snapshots",
         "positions",
+        "risk",
+        "symbols",
     )
     """What is derived and published. ``risk`` and ``symbols`` (betas, factors,
-    volatilities, correlations, sectors) are asked for: they cost thrice the rest."""
+    volatilities, correlations, sectors) cost thrice the rest."""
     # What of everything is derived; a replay sets them.
     first_session: date | None = None
     last_session: date | None = None

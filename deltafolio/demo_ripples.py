@@ -43,14 +43,18 @@ def show_ripples(
         return
     snapshots.sort(key=lambda one: (int(one.owner), one.session))
     screen.console.print(_cells(snapshots, names))
-    delays = sorted((one.at - one.known) * 1000 for one in heard)
     screen.say(
         f"  {len(snapshots)} of {published} snapshots{_others(heard, settings)} were"
-        f" published again, nothing else: the first {delays[0]:.0f} ms, the last"
-        f" {delays[-1]:.0f} ms after the commit"
+        f" published again, nothing else: snapshots {_milliseconds(snapshots)}, all"
+        f" {_milliseconds(heard)} after the commit"
     )
     if cause := snapshots[0].body.get("cause"):
         screen.say(f"  cause: {_cause(cause)}")
+
+
+def _milliseconds(heard: Sequence[Heard]) -> str:
+    delays = [(one.at - one.known) * 1000 for one in heard]
+    return f"{min(delays):.0f} to {max(delays):.0f} ms"
 
 
 def _others(heard: Sequence[Heard], settings: Settings) -> str:

@@ -83,7 +83,7 @@ def portfolios_table(rows: Sequence[asyncpg.Record]) -> Table:
     table.add_column("portfolio", no_wrap=True)
     for name in ("equity", "P&L day", "day %", "P&L total", "long", "short"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("lots", "names"):
+    for name in ("lots", "names", "beta", "vol"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("not fresh", no_wrap=True)
     for row in rows:
@@ -97,6 +97,8 @@ def portfolios_table(rows: Sequence[asyncpg.Record]) -> Table:
             money(row["short_value"]),
             str(row["lots"]),
             "-" if row["effective_names"] is None else f"{row['effective_names']:.1f}",
+            "-" if row["beta"] is None else f"{row['beta']:+.2f}",
+            "-" if row["volatility"] is None else f"{row['volatility']:.0%}",
             row["not_fresh"] or "",
         )
     return table

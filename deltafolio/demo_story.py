@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from analytics.factors import SAMPLE_FACTORS
-from analytics.results import MONEY_FAMILIES
 from connectors.calendar import load_calendar
 from connectors.check import check_until
 from connectors.postgres import Connection, apply_schema, connect
@@ -22,14 +21,15 @@ from sample.portfolios import FIRST_DAY, PORTFOLIOS, tables
 from sample.prices import sessions
 
 BACK = 40
-QUIET_SECONDS = 0.6
-RISK_QUIET_SECONDS = 3.0
-"""Risk of many sessions comes in parts, with pauses between them."""
-
+QUIET_SECONDS = 0.5
+SETTLE_SECONDS = 60.0
 CHECK_SECONDS = 20.0
 
 NEWEST = """
-SELECT p.name, s.*, concat_ws(', ',
+SELECT p.name, s.*,
+    (r.content #>> '{betas,market,value}')::float8 AS beta,
+    (r.content #>> '{volatility,21,value}')::float8 AS volatility,
+    concat_ws(', ',
     CASE WHEN jsonb_array_length(s.quality -> 'private_mark') > 0
         THEN jsonb_array_length(s.quality -> 'private_mark') || ' private' END,
     CASE WHEN jsonb_array_length(s.quality -> 'stale') > 0
@@ -39,6 +39,8 @@ SELECT p.name, s.*, concat_ws(', ',
     ) AS not_fresh
 FROM analytics.portfolio_snapshots AS s
 JOIN portfolios AS p ON p.id = s.portfolio_id
+LEFT JOIN analytics.portfolio_risk AS r
+    ON r.portfolio_id = s.portfolio_id AND r.session = s.session
 WHERE s.session = (SELECT max(session) FROM analytics.portfolio_snapshots)
 ORDER BY p.id
 """
@@ -129,16 +131,14 @@ async def _change(
 ) -> None:
     names = {key: name for key, name, *_ in PORTFOLIOS}
     topics = (family.topic(settings.topics) for family in FAMILIES)
-    money = set(settings.worker.families) <= set(MONEY_FAMILIES)
-    quiet = QUIET_SECONDS if money else RISK_QUIET_SECONDS
-    async with Listener(settings, *topics) as ears:
+    async with Gauge(settings) as gauge, Listener(settings, *topics) as ears:
         for act in acts():
             screen.head(act.title)
             screen.say(f"  [cyan]{act.sql}[/]")
             ears.take()
             await connection.execute(act.sql)
-            heard = await ears.until_quiet(quiet)
-            show_ripples(screen, settings, heard, names, cells)
+            await gauge.settle(QUIET_SECONDS, SETTLE_SECONDS)
+            show_ripples(screen, settings, ears.take(), names, cells)
     screen.say("")
 
 

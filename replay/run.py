@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from analytics.results import DERIVATION_VERSION
+from connectors.engine import derivation_version
 from connectors.kafka import places_of, started_admin, started_consumer
 from connectors.settings import Settings
 from connectors.sink import FAMILIES, Family, Revision
@@ -181,7 +181,11 @@ class Replay:
     def _revision(self, partition: int) -> Revision:
         """Revision that the run reaches in a partition."""
         prefix = self.run.plan.prefix
-        return prefix.portfolios[partition], prefix.market, DERIVATION_VERSION
+        return (
+            prefix.portfolios[partition],
+            prefix.market,
+            derivation_version(self.live),
+        )
 
     def _obey(self) -> None:
         """Stop if somebody asked for it."""

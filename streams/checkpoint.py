@@ -23,7 +23,7 @@ import msgspec
 
 from streams.record import Record
 
-FORMAT = 1
+FORMAT = 2
 PIECE_BYTES = 128 * 1024
 SEAL = b"seal"
 _MODULUS = 1 << 128
@@ -33,6 +33,10 @@ SealT = TypeVar("SealT", bound="Seal")
 
 class VoidCheckpointError(ValueError):
     """A checkpoint cannot be used; says why. The journal is read instead."""
+
+
+class ChangedDefinitionsError(RuntimeError):
+    """What was published cannot be replaced by ours; says what to set."""
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +58,14 @@ class PartitionSeal(Seal, frozen=True, kw_only=True):
     results
         By family, the next offset of the results partition when it was sealed:
         what is said there from this offset on is not in the checkpoint.
+    definitions
+        Digest of the factors by which it was derived.
     """
 
     p: int
     m: int
     results: dict[str, int]
+    definitions: str
 
 
 class MarketSeal(Seal, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 
 from analytics.engine import Engine
 from streams.checkpoint import (
+    ChangedDefinitionsError,
     MarketSeal,
     PartitionSeal,
     Seal,
@@ -88,11 +89,18 @@ class PartitionStates:
         PartitionSeal or None
             None if the checkpoint is void: the engine then has the partition
             empty, at offset 0.
+
+        Raises
+        ------
+        ChangedDefinitionsError
+            If other definitions were published under this or a later version: our
+            results would not replace them.
         """
         self._start_empty(partition)
         shelf = self._shelves[partition] = Shelf(b"%d|" % partition, PartitionSeal)
         try:
             seal, blobs = shelf.read(items)
+            self._check_definitions(seal)
             _check_version(seal, self._engine.version)
             _check_families(seal, self._engine.families)
             self._load(partition, blobs)
@@ -142,7 +150,11 @@ class PartitionStates:
         if shelf is None:
             raise NotOwnerError(partition)
         seal = PartitionSeal(
-            version=self._engine.version, p=dump.p, m=dump.m, results=results
+            version=self._engine.version,
+            p=dump.p,
+            m=dump.m,
+            results=results,
+            definitions=self._engine.definitions(),
         )
         await self._publisher.send(self.lane(partition), _records(shelf, dump, seal))
         self._whole.discard(partition)
@@ -158,6 +170,19 @@ class PartitionStates:
         self._shelves.pop(partition, None)
         self._sealed.pop(partition, None)
         self._whole.discard(partition)
+
+    def _check_definitions(self, seal: PartitionSeal) -> None:
+        """See that a change of definitions came with a higher version."""
+        mine = self._engine.version
+        if seal.version > mine or (
+            seal.version == mine and seal.definitions != self._engine.definitions()
+        ):
+            least = seal.version - mine + 1
+            message = (
+                f"results of other definitions (version {seal.version}, ours is "
+                f"{mine}) were published: factors.edition must be raised by {least}"
+            )
+            raise ChangedDefinitionsError(message)
 
     def _load(self, partition: int, blobs: Mapping[bytes, bytes]) -> None:
         for name, blob in blobs.items():

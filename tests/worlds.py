@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from analytics.batch.compare import Comparison
 from analytics.calendar import Calendar
+from analytics.results import MONEY_FAMILIES
 from connectors.calendar import load_calendar
 from connectors.check import check_until
 from connectors.postgres import apply_schema, connect
@@ -45,7 +46,11 @@ def calendar_of(settings: Settings) -> Calendar:
 
 
 def world_settings(info: StackInfo, home: Path, **worker: Any) -> Settings:
-    """Settings in which every name is this world's own."""
+    """Settings in which every name is this world's own.
+
+    Of families, money alone unless a test asks for more: the oracle of the others
+    takes seconds each time it is asked.
+    """
     name = f"w{next(_numbers)}"
     parts = urlsplit(info.dsn)
     dsn = urlunsplit(parts._replace(path=f"/{name}"))
@@ -64,7 +69,7 @@ def world_settings(info: StackInfo, home: Path, **worker: Any) -> Settings:
         kafka=KafkaSettings(bootstrap=info.bootstrap),
         connect=ConnectSettings(url=info.connect_url, connector=name),
         topics=TopicSettings(partitions=4, **topics),
-        worker=WorkerSettings(app_id=name, **worker),
+        worker=WorkerSettings(app_id=name, **{"families": MONEY_FAMILIES, **worker}),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
+from analytics.results import ALL_FAMILIES
 from connectors.deadletters import read_letters
 from connectors.postgres import connect
 from deltafolio.loading import load
@@ -178,7 +179,7 @@ async def one_price_a_thousand_times(
 
 async def test_all_of_it_at_once(open_world: OpenWorld) -> None:
     """Nothing waits for anything: the pause is at the end only."""
-    world = await open_world(workers=3)
+    world = await open_world(workers=3, families=ALL_FAMILIES)
     connection = await connect(world.dsn, "test")
     try:
         await load(connection, UNIVERSE.tables)

@@ -17,7 +17,9 @@ from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 
 from analytics.calendar import Calendar
@@ -221,6 +223,12 @@ class JournalWorld:
         await self._producer.send(topic, rest, partition=place)
 
     # --- workers ---
+
+    def set_factors(self, **values: Any) -> None:
+        """Change the setting for the workers that start from now on."""
+        factors = msgspec.structs.replace(self.settings.factors, **values)
+        self.settings = self.settings.model_copy(update={"factors": factors})
+        (self.settings.home / "settings.json").unlink(missing_ok=True)
 
     def start_worker(self, crash_at: str = "") -> WorkerProcess:
         """Start a worker process, armed to die or not."""

@@ -28,7 +28,7 @@ def shelf() -> Shelf[PartitionSeal]:
 
 
 def seal(p: int = 7) -> PartitionSeal:
-    return PartitionSeal(version=1, p=p, m=9, results={"snapshots": 5})
+    return PartitionSeal(version=1, p=p, m=9, results={"snapshots": 5}, definitions="")
 
 
 def append(topic: Topic, records: Iterable[Record]) -> None:
@@ -109,7 +109,7 @@ def test_a_missing_piece_makes_it_void():
         (None, "no seal"),
         (b"", "seal of 0 bytes"),
         (msgspec.msgpack.encode(MarketSeal(version=1, m=1)), "missing required field"),
-        (msgspec.msgpack.encode(msgspec.structs.replace(seal(), format=2)), "format 2"),
+        (msgspec.msgpack.encode(msgspec.structs.replace(seal(), format=9)), "format 9"),
     ],
 )
 def test_no_seal_or_another_one_makes_it_void(value, why):

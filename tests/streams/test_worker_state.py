@@ -7,9 +7,10 @@ import pytest
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
+from analytics.factors import Factors
 from analytics.results import MONEY_FAMILIES
 from analytics.rows import Change, Lot, Portfolio, Price, Row, Version
-from streams.checkpoint import PartitionSeal, Shelf
+from streams.checkpoint import ChangedDefinitionsError, PartitionSeal, Shelf
 from streams.publisher import Publisher
 from streams.record import Record
 from streams.state import PartitionStates
@@ -120,9 +121,23 @@ def test_a_blob_of_another_layout_makes_all_of_it_void(written, key, blob):
     assert made.derive() == []
 
 
-def test_a_state_of_other_definitions_is_void(written):
-    made = Engine(CALENDAR, version=2)
+@pytest.mark.parametrize("factors", [Factors(), Factors(ridge_alpha=2.0)])
+def test_a_state_of_an_older_version_is_void(written, factors):
+    made = Engine(CALENDAR, version=2, factors=factors)
     assert states_of(made, written).take_up(P, written.items) is None
+
+
+def test_other_factors_of_the_same_version_are_an_error(written):
+    """Their results would have the revisions of those that are there."""
+    made = Engine(CALENDAR, version=1, factors=Factors(ridge_alpha=2.0))
+    with pytest.raises(ChangedDefinitionsError, match=r"by 1$"):
+        states_of(made, written).take_up(P, written.items)
+
+
+def test_an_older_version_is_an_error(written):
+    made = Engine(CALENDAR, version=0)
+    with pytest.raises(ChangedDefinitionsError, match=r"by 2$"):
+        states_of(made, written).take_up(P, written.items)
 
 
 @pytest.mark.parametrize(
