@@ -84,7 +84,7 @@ def _blocks(
     size = len(group.names.entries)
     fields: dict[str, Parts] = {
         "names": [[b"[%b]" % b",".join(each) for each in names]],
-        "rho": lists(group.rho.T.tolist()),
+        "rho": lists(np.ascontiguousarray(group.rho.T)),
         "n": _counts(group),
         "pair_reasons": [_pair_reasons(group)],
         "mean": numbers(group.mean),
@@ -108,7 +108,7 @@ def _counts(group: Matrices) -> Parts:
     n = group.n
     if n.size and n.min() == n.max():
         return [encode([int(n[0, 0])] * len(n))]
-    return lists(n.T.tolist())
+    return lists(np.ascontiguousarray(n.T))
 
 
 def _pair_reasons(group: Matrices) -> Part:

@@ -12,10 +12,10 @@ from analytics.causes import Causes
 from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.positions import PositionWriter
-from analytics.records import FINAL, INTRADAY, digest, encode
+from analytics.records import FINAL, INTRADAY, encode
 from analytics.results import RISK, SNAPSHOTS, Result, Revision
 from analytics.risk import RiskDesk
-from analytics.said import NOTHING, SAID, UNKNOWN, Said, previous
+from analytics.said import NOTHING, SAID, UNKNOWN, Said, marks_of, previous
 from analytics.valuation import Cells, value
 
 CHUNK = 2048
@@ -173,33 +173,29 @@ class Deriver:
         self, cells: Taken, made: Made, story: Story, causes: Causes
     ) -> tuple[list[int], list[Result]]:
         """Pick what differs from what was said: places and results."""
-        said = self._said.get(cells.family, cells.session, cells.slot)
-        state, known = said["state"], said["digest"]
-        portfolio = self._book.slots["portfolio"][cells.slot].tolist()
-        partition = self._book.slots["partition"][cells.slot].tolist()
-        days, refs = cells.session.tolist(), cells.ref.tolist()
-        places: list[int] = []
+        marks = marks_of(made.contents)
+        places = self._said.differing(cells.family, cells.session, cells.slot, marks)
+        at = np.array(places, dtype=np.intp)
+        session, slot = cells.session[at], cells.slot[at]
+        said = self._said.get(cells.family, session, slot)
+        portfolio = self._book.slots["portfolio"][slot].tolist()
+        partition = self._book.slots["partition"][slot].tolist()
+        days, refs = session.tolist(), cells.ref[at].tolist()
         found: list[Result] = []
-        for place, content in enumerate(made.contents):
-            mark = 0 if content is None else digest(content)
-            if content is None and state[place] == NOTHING:
-                continue
-            if content is not None and state[place] == SAID and known[place] == mark:
-                continue
-            revision, as_of = story[partition[place]]
-            places.append(place)
+        for i, (place, mark) in enumerate(zip(places, marks[at].tolist(), strict=True)):
+            revision, as_of = story[partition[i]]
             found.append(
                 Result(
                     cells.family,
-                    partition[place],
-                    portfolio[place],
-                    days[place],
+                    partition[i],
+                    portfolio[i],
+                    days[i],
                     revision,
                     mark,
-                    content,
+                    made.contents[place],
                     as_of,
-                    causes.get(refs[place]),
-                    previous(said, place),
+                    causes.get(refs[i]),
+                    previous(said, i),
                 )
             )
         return places, found

@@ -7,6 +7,7 @@ portfolio is compiled anew; prices, values and P&L are written for every cell.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from analytics.money import Bools, number
 from analytics.records import FINAL, INTRADAY, encode
 from analytics.snapshots import Phase
 from analytics.state import Compiled
-from analytics.valuation import NONE, STATUS, Cells, Lots
+from analytics.texts import Parts, cut, joined, lists, picked, table
+from analytics.valuation import NONE, STATUS, Cells, Lots, sums
 
 
 class Before(Struct, gc=False):
@@ -31,16 +33,6 @@ class Before(Struct, gc=False):
     investment_class: Sequence[str]
     quantity: Sequence[float]
     entry_price: Sequence[Any]
-
-
-class Priced(Struct, gc=False):
-    """Fields that hang on prices."""
-
-    price: Sequence[float | None]
-    price_date: Sequence[str | None]
-    price_status: Sequence[str | None]
-    market_value: Sequence[float]
-    pnl: Sequence[float]
 
 
 class After(Struct, gc=False):
@@ -66,49 +58,64 @@ class PositionWriter:
 
     def __init__(self, book: Book, market: Market) -> None:
         self._book = book
-        iso = [market.calendar.iso(n) for n in range(len(market.calendar))]
-        self._iso = np.array([*iso, None], dtype=object)
+        days = range(len(market.calendar))
+        self._iso = table([*(market.calendar.iso(day) for day in days), None])
         self._kept: dict[int, Written] = {}
 
     def write(
         self, cells: Cells, rows: Lots, phase: Phase, final: Bools
     ) -> list[bytes]:
         """Content of the lots' record of each cell (of an exact one: meaningless)."""
-        columns = self._columns(rows)
-        starts = rows.starts.tolist()
-        marks = (phase.day * 2 + phase.today).tolist()
-        words = [b'{"status":"%s",' % word.encode() for word in (INTRADAY, FINAL)]
-        status = [words[yes] for yes in final.tolist()]
-        found = []
-        compiled = self._book.compiled
-        for cell, slot in enumerate(cells.slot.tolist()):
-            here = slice(starts[cell], starts[cell + 1])
-            kept = self._kept.get(slot)
-            mark = marks[cell]
-            if (
-                kept is None
-                or kept.phase != mark
-                or kept.compiled is not compiled[slot]
-            ):
-                kept = self._kept[slot] = self._around(slot, rows, here, mark)
-            priced = encode(Priced(*[column[here] for column in columns]))
-            found.append(
-                b"%b%b%b%b" % (status[cell], kept.head, priced[1:-1], kept.tail)
+        around = [
+            self._around(*cell)
+            for cell in zip(
+                cells.slot.tolist(),
+                pairwise(rows.starts.tolist()),
+                (phase.day * 2 + phase.today).tolist(),
+                repeat(rows),
             )
+        ]
+        price = np.where(rows.status != NONE, rows.price / 1e6, np.nan)
+        pnl = rows.value - rows.before - rows.traded
+        columns = [price, rows.value / 1e4, pnl / 1e4]
+        prices, values, pnls = (lists(cut(each, rows.starts)) for each in columns)
+        parts: Parts = [b'{"status":', *picked(final, STATUS_OF)]
+        parts += [[written.head for written in around], b'"price":', *prices]
+        parts += [self._dated(rows), b'"market_value":', *values, b',"pnl":', *pnls]
+        parts.append([written.tail for written in around])
+        return joined(parts, len(around))
+
+    def _dated(self, rows: Lots) -> list[bytes]:
+        """Dates of prices and their status: mostly those of all lots of a cell."""
+        used = np.where(rows.status != NONE, rows.used, -1)
+        mark = used * len(STATUS) + rows.status
+        first = mark[np.minimum(rows.starts[:-1], len(mark) - 1)] if len(mark) else mark
+        odd = sums(rows, (mark != first[rows.cell]).astype(np.int64)) > 0
+        alike: dict[tuple[int, int], bytes] = {}
+        found = []
+        for cell, (low, high) in enumerate(pairwise(rows.starts.tolist())):
+            key = (int(first[cell]) if high > low else 0, high - low)
+            text = None if odd[cell] else alike.get(key)
+            if text is None:
+                dates = self._iso[used[low:high]].tolist()
+                words = STATUSES[rows.status[low:high]].tolist()
+                both = b",".join(dates), b",".join(words)
+                text = b',"price_date":[%b],"price_status":[%b],' % both
+                if not odd[cell]:
+                    alike[key] = text
+            found.append(text)
         return found
 
-    def _columns(self, rows: Lots) -> list[list[Any]]:
-        price: list[Any] = (rows.price / 1e6).tolist()
-        held = rows.status != NONE
-        for row in np.flatnonzero(~held).tolist():
-            price[row] = None
-        used = self._iso[np.where(held, rows.used, -1)]
-        pnl = rows.value - rows.before - rows.traded
-        status = STATUSES[rows.status]
-        amounts = [(amount / 1e4).tolist() for amount in (rows.value, pnl)]
-        return [price, used.tolist(), status.tolist(), *amounts]
+    def _around(
+        self, slot: int, place: tuple[int, int], mark: int, rows: Lots
+    ) -> Written:
+        """Give what stands before and after the prices."""
+        compiled, kept = self._book.compiled[slot], self._kept.get(slot)
+        if kept is None or kept.phase != mark or kept.compiled is not compiled:
+            kept = self._kept[slot] = self._write(slot, rows, slice(*place), mark)
+        return kept
 
-    def _around(self, slot: int, rows: Lots, here: slice, mark: int) -> Written:
+    def _write(self, slot: int, rows: Lots, here: slice, mark: int) -> Written:
         compiled = self._book.compiled[slot]
         lots = self._book.lots["lot"][rows.lot[here]].tolist()
         mine: list[Holding] = [compiled.holdings[lot] for lot in lots]
@@ -126,8 +133,9 @@ class PositionWriter:
             [h.flags for h in mine],
             {},
         )
-        head, tail = encode(before)[1:-1] + b",", b"," + encode(after)[1:]
+        head, tail = b"," + encode(before)[1:-1] + b",", b"," + encode(after)[1:]
         return Written(compiled, mark, head, tail)
 
 
-STATUSES = np.array(STATUS, dtype=object)
+STATUSES = table(STATUS)
+STATUS_OF = table((INTRADAY, FINAL))

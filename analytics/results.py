@@ -74,8 +74,7 @@ class Result(Struct, frozen=True, gc=False):
     session
         Index of the session in the calendar.
     digest
-        First 8 bytes of BLAKE2b of ``content``, unsigned, big-endian; 0 for a
-        retraction.
+        XXH3 (64 bits) of ``content``; 0 for a retraction.
     content
         The fields of the record as one JSON object; None retracts the record.
     as_of

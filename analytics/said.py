@@ -3,8 +3,8 @@
 A cell costs 27 bytes, of snapshots 43.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec import Struct
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from analytics.book import Book
 from analytics.frame import Frame
 from analytics.money import Bools, Indices, Ints
+from analytics.records import digest
 from analytics.results import FAMILIES, SNAPSHOTS, Previous, Revision
+
+Marks: TypeAlias = NDArray[np.uint64]
 
 NOTHING, SAID, DOUBTED = range(3)
 UNKNOWN = -(2**63)
@@ -65,6 +68,15 @@ class Said:
         frame = self.frames[family]
         row = frame.rows_of(session)
         return {name: frame[name][row, slot].tolist() for name in frame.fields}
+
+    def differing(
+        self, family: str, session: Ints, slot: Indices, marks: Marks
+    ) -> list[int]:
+        """Places of cells whose content (its mark) is not what was last said."""
+        frame = self.frames[family]
+        row = frame.rows_of(session)
+        state, known = frame["state"][row, slot], frame["digest"][row, slot]
+        return unsaid(state, known, marks)
 
     def put(
         self, family: str, session: Ints, slot: Indices, values: dict[str, Any]
@@ -177,6 +189,20 @@ class Said:
             if name in frame.fields:
                 dtype: NDArray[Any] = frame[name]
                 frame[name][row, at] = np.frombuffer(blob, dtype=dtype.dtype)
+
+
+def marks_of(contents: Sequence[bytes | None]) -> Marks:
+    """Digests of contents; 0 where there is none."""
+    marks = (0 if content is None else digest(content) for content in contents)
+    return np.fromiter(marks, np.uint64, len(contents))
+
+
+def unsaid(state: NDArray[Any], known: NDArray[Any], marks: Marks) -> list[int]:
+    """Places where what was said, and its digest, are not what the marks say."""
+    gone = marks == 0
+    differs = np.where(gone, state != NOTHING, (state != SAID) | (known != marks))
+    found: list[int] = np.flatnonzero(differs).tolist()
+    return found
 
 
 def previous(fields: dict[str, list[Any]], place: int) -> Previous | None:

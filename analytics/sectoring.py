@@ -1,8 +1,6 @@
 """Sector blocks of portfolios as text of their records (section 9)."""
 
-from collections.abc import Sequence
 from datetime import date
-from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +19,7 @@ from analytics.market import Market
 from analytics.money import Bools, Floats, Indices
 from analytics.records import encode
 from analytics.standing import Standing
-from analytics.texts import Parts, joined, lists, objects
+from analytics.texts import Parts, cut, joined, lists, objects
 
 NO_BENCHMARK = Benchmark("", None, {}, off=False)
 
@@ -69,7 +67,7 @@ class Sectoring:
         active, active_reason = active_weights(weights, benchmark, self.names)
         theirs = np.array([name in benchmark.weights for name in self.names])
         shown = weights.held | theirs
-        bounds = np.concatenate([[0], np.cumsum(shown.sum(axis=1))]).tolist()
+        bounds = np.concatenate([[0], np.cumsum(shown.sum(axis=1))])
         when = benchmark.date
         return objects(
             {
@@ -100,7 +98,6 @@ class Sectoring:
         return found
 
 
-def _shown(values: Floats, shown: Bools, bounds: Sequence[int]) -> Parts:
+def _shown(values: Floats, shown: Bools, bounds: Indices) -> Parts:
     """Weights that each portfolio shows; NaN, where there is a reason, is null."""
-    flat = values[shown].tolist()
-    return lists([flat[low:high] for low, high in pairwise(bounds)])
+    return lists(cut(values[shown], bounds))

@@ -1,13 +1,12 @@
 """Snapshots of many cells: money, return, exposures, counts, concentration."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from analytics.book import Book
 from analytics.market import Market
-from analytics.money import Bools, Floats, Indices, Ints
+from analytics.money import Bools, Indices, Ints
 from analytics.records import (
     CONCENTRATION,
     FINAL,
@@ -17,6 +16,7 @@ from analytics.records import (
     Snapshot,
     encode,
 )
+from analytics.texts import Parts, joined, numbers, objects, picked, table
 from analytics.valuation import (
     COST,
     MARK,
@@ -30,6 +30,8 @@ from analytics.valuation import (
     latest,
     sums,
 )
+
+STATUS_OF = table((INTRADAY, FINAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,58 +122,63 @@ def snapshots(
     amounts = [found.nav, found.cash, found.value, found.long, found.short]
     amounts += [found.long - found.short, found.value, found.flow, found.pnl]
     more = [found.realized, found.total_pnl, found.gains, found.flows]
-    columns: list[list[Any]] = [
-        [FINAL if yes else INTRADAY for yes in (final & ~partial).tolist()],
-        *[(amount / 1e4).tolist() for amount in amounts],
-        _nulls(earned, good),
-        *[(amount / 1e4).tolist() for amount in more],
-        *[count.tolist() for count in (lots, longs, lots - longs, spread.names)],
-    ]
     covered = ~np.isnan(spread.hhi)
     ratios = (spread.hhi, spread.effective, spread.top3, spread.top10)
-    columns += [_nulls(ratio, covered) for ratio in ratios]
-    columns.append(_reasons(good, covered, lots))
-    columns.append(_qualities(book, market, cells, rows, partial))
-    return [encode(Snapshot(*row)) for row in zip(*columns, strict=True)]
+    columns: list[Parts] = [
+        picked(final & ~partial, STATUS_OF),
+        *[numbers(amount / 1e4) for amount in amounts],
+        numbers(np.where(good, earned, np.nan)),
+        *[numbers(amount / 1e4) for amount in more],
+        *[numbers(count) for count in (lots, longs, lots - longs, spread.names)],
+        *[numbers(np.where(covered, ratio, np.nan)) for ratio in ratios],
+        [_reasons(good, covered, lots)],
+        [_qualities(book, market, cells, rows, partial)],
+    ]
+    fields = Snapshot.__struct_fields__
+    return joined(objects(dict(zip(fields, columns, strict=True))), len(final))
 
 
-def _nulls(values: Floats, good: Bools) -> list[float | None]:
-    found: list[float | None] = values.tolist()
-    for place in np.flatnonzero(~good).tolist():
-        found[place] = None
-    return found
-
-
-def _reasons(good: Bools, covered: Bools, lots: Ints) -> list[dict[str, str]]:
-    none: dict[str, str] = {}
-    found = [none] * len(good)
+def _reasons(good: Bools, covered: Bools, lots: Ints) -> list[bytes]:
+    found = [b"{}"] * len(good)
     for place in np.flatnonzero(~good | ~covered).tolist():
         reasons = {} if good[place] else {"daily_return": "nav_not_positive"}
         if not covered[place]:
             reason = "no_coverage" if lots[place] else "no_positions"
             reasons |= dict.fromkeys(CONCENTRATION, reason)
-        found[place] = reasons
+        found[place] = encode(reasons)
     return found
 
 
 def _qualities(
     book: Book, market: Market, cells: Cells, rows: Lots, partial: Bools
-) -> list[Quality]:
+) -> list[bytes]:
+    """Text of each cell's quality; most say nothing but how many lots are priced."""
     counted = np.isin(rows.status, (PRICED, MARK, COST)).astype(np.int64)
-    found = [
-        Quality(priced, partial=part)
-        for priced, part in zip(
-            sums(rows, counted).tolist(), partial.tolist(), strict=True
-        )
-    ]
-    for quality, slot in zip(found, cells.slot.tolist(), strict=True):
+    priced, incomplete = sums(rows, counted).tolist(), partial.tolist()
+    special: dict[int, Quality] = {}
+
+    def of(cell: int) -> Quality:
+        if cell not in special:
+            special[cell] = Quality(priced[cell], partial=incomplete[cell])
+        return special[cell]
+
+    for cell, slot in enumerate(cells.slot.tolist()):
         compiled = book.compiled[slot]
-        quality.orphan_events = compiled.orphans
-        quality.quantity_unknown = compiled.unknown
+        if compiled.orphans or compiled.unknown:
+            of(cell).orphan_events = compiled.orphans
+            of(cell).quantity_unknown = compiled.unknown
     odd = np.flatnonzero((rows.status != PRICED) & (rows.status != NONE))
     for row in odd.tolist():
-        _carried(book, market, rows, found[rows.cell[row]], row)
-    _jumps(book, market, cells, rows, found)
+        _carried(book, market, rows, of(int(rows.cell[row])), row)
+    for cell, symbols in _jumps(book, market, cells, rows).items():
+        of(cell).jump = sorted(symbols)
+    plain = {
+        key: encode(Quality(key[0], partial=key[1]))
+        for key in set(zip(priced, incomplete, strict=True))
+    }
+    found = [plain[key] for key in zip(priced, incomplete, strict=True)]
+    for cell, quality in special.items():
+        found[cell] = encode(quality)
     return found
 
 
@@ -192,14 +199,12 @@ def _carried(
     setattr(quality, name, [*getattr(quality, name), entry])
 
 
-def _jumps(
-    book: Book, market: Market, cells: Cells, rows: Lots, found: list[Quality]
-) -> None:
+def _jumps(book: Book, market: Market, cells: Cells, rows: Lots) -> dict[int, set[str]]:
+    """Symbols that jumped, by cell."""
     column = book.lots["column"][rows.lot]
     jump = market.jumps(cells.session[rows.cell], column)
     jump &= (rows.quantity != 0) & ~book.lots["private"][rows.lot]
     names: dict[int, set[str]] = {}
     for row in np.flatnonzero(jump).tolist():
         names.setdefault(int(rows.cell[row]), set()).add(market.symbols[column[row]])
-    for cell, symbols in names.items():
-        found[cell].jump = sorted(symbols)
+    return names

@@ -5,10 +5,9 @@ import numpy as np
 from analytics.causes import Causes
 from analytics.deriving import Story, Taken
 from analytics.market import Market
-from analytics.records import digest
 from analytics.results import SYMBOLS, Result
 from analytics.risk import RiskDesk
-from analytics.said import NOTHING, SAID, Said, previous
+from analytics.said import NOTHING, SAID, Said, marks_of, previous, unsaid
 from analytics.symbol_cells import SymbolCells
 
 
@@ -29,17 +28,14 @@ class SymbolDeriver:
             return []
         self._cells.cover(int(cells.session.min()), int(cells.session.max()))
         contents = self._contents(cells)
+        marks = marks_of(contents)
         frame = self._cells.said
         row = frame.rows_of(cells.session)
-        said = {name: frame[name][row, cells.slot].tolist() for name in frame.fields}
+        said = {name: frame[name][row, cells.slot] for name in frame.fields}
+        places = unsaid(said["state"], said["digest"], marks)
+        before = {name: values[places].tolist() for name, values in said.items()}
         found = []
-        for place, content in enumerate(contents):
-            mark = 0 if content is None else digest(content)
-            state = said["state"][place]
-            if content is None and state == NOTHING:
-                continue
-            if content is not None and state == SAID and said["digest"][place] == mark:
-                continue
+        for i, place in enumerate(places):
             column, session = int(cells.slot[place]), int(cells.session[place])
             partition = int(self._cells.partition[column])
             revision, as_of = story[partition]
@@ -50,11 +46,11 @@ class SymbolDeriver:
                     self._market.symbols[column],
                     session,
                     revision,
-                    mark,
-                    content,
+                    int(marks[place]),
+                    contents[place],
                     as_of,
                     causes.get(int(cells.ref[place])),
-                    previous(said, place),
+                    previous(before, i),
                 )
             )
         self._say(found)

@@ -7,10 +7,11 @@ record is a join of its pieces. The bytes are those of ``records.encode``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any, TypeAlias
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from analytics.records import encode
@@ -57,7 +58,7 @@ def numbers(values: NDArray[Any]) -> Parts:
     """
     if _agree(values):
         return [encode(values[0].item())]
-    return [encode(values.tolist())[1:-1].split(b",")]
+    return [_dumped(np.ascontiguousarray(values))[1:-1].split(b",")]
 
 
 def picked(values: NDArray[Any], words: Table) -> Parts:
@@ -67,15 +68,41 @@ def picked(values: NDArray[Any], words: Table) -> Parts:
     return [words[values.astype(np.intp)].tolist()]
 
 
-def lists(rows: Sequence[Sequence[object]]) -> Parts:
-    """Write a list of numbers for each record (no texts: all are cut at a bracket).
+def lists(rows: NDArray[Any] | Sequence[NDArray[Any]]) -> Parts:
+    """Write the numbers of each record as a list; NaN is null.
 
     Examples
     --------
-    >>> joined(lists([[1, 2], [], [3]]), 3)
-    [b'[1,2]', b'[]', b'[3]']
+    >>> joined(lists(np.array([[1, 2], [3, 4]])), 2)
+    [b'[1,2]', b'[3,4]']
+    >>> joined(lists([np.array([0.5]), np.array([])]), 2)
+    [b'[0.5]', b'[]']
     """
-    return [b"[", encode(rows)[2:-2].split(b"],["), b"]"]
+    return [b"[", _dumped(rows)[2:-2].split(b"],["), b"]"]
+
+
+def cut(
+    values: NDArray[Any], starts: NDArray[Any]
+) -> list[NDArray[Any]] | NDArray[Any]:
+    """Cut a column of all records' numbers into those of each, for ``lists``.
+
+    ``starts`` says where each begins, and where the last ends.
+    """
+    counts = np.diff(starts)
+    if len(counts) and counts[0] and (counts == counts[0]).all():
+        return values.reshape(len(counts), -1)
+    bounds = starts.tolist()
+    return [values[low:high] for low, high in pairwise(bounds)]
+
+
+def _dumped(numbers: NDArray[Any] | Sequence[NDArray[Any]]) -> bytes:
+    """Text of arrays, without an object of Python for each number.
+
+    Both encoders write the shortest digits that read back as the same double; from
+    1e16 on they differ by a plus sign in the exponent.
+    """
+    text = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
+    return text.replace(b"+", b"")
 
 
 def objects(fields: Mapping[str, Parts]) -> Parts:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from analytics.records import encode
 from analytics.texts import (
     BOOLS,
+    cut,
     joined,
     lists,
     numbers,
@@ -34,7 +35,28 @@ def test_columns_are_what_the_encoder_writes(rows):
 
 @given(st.lists(st.lists(doubles), min_size=1))
 def test_lists_are_what_the_encoder_writes(rows):
-    assert joined(lists(rows), len(rows)) == [encode(row) for row in rows]
+    expected = [encode(row) for row in rows]
+    assert joined(lists([np.array(row) for row in rows]), len(rows)) == expected
+    flat = np.array([number for row in rows for number in row])
+    starts = np.cumsum([0, *map(len, rows)])
+    assert joined(lists(cut(flat, starts)), len(rows)) == expected
+
+
+@pytest.mark.parametrize("exponent", [-308, -7, -5, -4, 0, 15, 16, 17, 22, 308])
+def test_exponents_are_written_as_the_encoder_does(exponent):
+    values = np.array([float(f"{digits}e{exponent}") for digits in (1, -1.5, 1.23456)])
+    assert joined(lists(values[None]), 1) == [encode(values.tolist())]
+    assert joined(numbers(values), 3) == [encode(value) for value in values.tolist()]
+
+
+def test_columns_of_equal_length_are_cut_as_those_of_any():
+    values = np.arange(6.0)
+    assert joined(lists(cut(values, np.array([0, 3, 6]))), 2) == [
+        b"[0.0,1.0,2.0]",
+        b"[3.0,4.0,5.0]",
+    ]
+    assert joined(lists(cut(values, np.array([0, 0, 6]))), 2)[0] == b"[]"
+    assert joined(lists(cut(values[:0], np.array([0, 0, 0]))), 2) == [b"[]", b"[]"]
 
 
 def test_no_fields_are_an_empty_object():
