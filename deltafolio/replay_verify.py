@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from analytics.calendar import Calendar
     from connectors.settings import Settings
     from replay.ask import Ask
+    from replay.verify import First
 
 DIFFERENT, FAILED = 1, 2
 HOUR = 3600
+TOP = 5
+"""So many inputs of the first number that differs."""
 
 
 def verify(
@@ -92,9 +95,27 @@ async def _verify(
     typer.echo(f"{found.cells:,} cells compared, {found.differ:,} differ")
     if found.first:
         typer.echo(f"first: {found.first}")
+        for line in await _story(settings, found.first):
+            typer.echo(f"  {line}")
     return found.differ + (
         await _oracle(settings, calendar, ask, wait) if oracle else 0
     )
+
+
+async def _story(settings: Settings, first: First) -> list[str]:
+    """Say what the number is made of, as ``why`` does where it knows."""
+    from connectors.why import WhyError
+    from deltafolio.why_cmds import ask, lines
+
+    told = [f"beside it: {first.inputs}"] if first.inputs else []
+    if first.family in ("snapshots", "risk") and first.path:
+        metric = ".".join(first.path).removesuffix(".value")
+        try:
+            answer = await ask(settings, int(first.owner), first.session, metric, TOP)
+        except WhyError:
+            return told  # a number that is not asked for by name
+        told += lines(answer)
+    return told
 
 
 async def _asked(

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
 from analytics.records import digest
 from analytics.results import Result
 from connectors.engine import make_engine
-from connectors.journal import Batch, JournalFormatError, decode
+from connectors.journal import Batch, JournalFormatError, decode, partition_of
 from connectors.kafka import read_to_end
 from connectors.postgres import Connection, connect
 from connectors.settings import Settings
@@ -30,11 +31,46 @@ from replay.ask import Ask
 from replay.cells import cells, read, stored
 from replay.logs import ends_of, places_of, reading
 from replay.logs import read as read_log
-from replay.said import families_of, wanted_by
+from replay.said import cell_of, families_of, wanted_by
 
 CHUNK = 2000
 """Cells of a family that are derived and compared at once."""
 SAMPLE = 20
+
+
+class First(NamedTuple):
+    """A difference, and what is known about it.
+
+    Attributes
+    ----------
+    where
+        Table or topic, and the record's key.
+    family, owner, session, path
+        Which number of which record; an empty path for the whole record.
+    expected, found
+        What it must be, what it is.
+    story
+        Of the stored record: its revision and what moved it last.
+    inputs
+        What stands beside the number in the record as it must be.
+    """
+
+    where: str
+    family: str
+    owner: int | str
+    session: str
+    path: tuple[str, ...]
+    expected: Any
+    found: Any
+    story: str = ""
+    inputs: str = ""
+
+    def __str__(self) -> str:
+        number = f", {'.'.join(self.path)}" if self.path else ""
+        story = f" ({self.story})" if self.story else ""
+        return (
+            f"{self.where}{number}{story}: expected {self.expected}, found {self.found}"
+        )
 
 
 class Found(msgspec.Struct):
@@ -48,19 +84,18 @@ class Found(msgspec.Struct):
         Cells that are not what they must be; a record that is missing or too much
         is one.
     first
-        The first of them, in words.
+        The first of them.
     """
 
     records: int = 0
     cells: int = 0
     differ: int = 0
-    first: str = ""
+    first: First | None = None
 
-    def note(self, where: str, expected: Any, found: Any) -> None:
+    def note(self, difference: First) -> None:
         """Note a difference."""
         self.differ += 1
-        if not self.first:
-            self.first = f"{where}: expected {expected}, found {found}"
+        self.first = self.first or difference
 
 
 class Expected(NamedTuple):
@@ -146,16 +181,16 @@ class Verify:
         assert result.content is not None  # noqa: S101 - narrows the type
         day = self._calendar.iso(result.session)
         where = f"{family.table} of {family.owner} {result.owner}, session {day}"
+        at = where, family.name, result.owner, day
         row, content, leaves = rows.get((result.owner, day)), read(result.content), 0
         self.found.records += 1
         for cell in cells(content, stored(family, row) if row else {}):
             leaves += 1
             if row and not cell.equal:
-                path = ".".join(cell.path)
-                story = f"{where}, {path} ({_story(row)})"
-                self.found.note(story, cell.expected, cell.found)
+                told = (_story(row), beside(content, cell.path))
+                self.found.note(First(*at, cell.path, cell.expected, cell.found, *told))
         if row is None:
-            self.found.note(where, "a row", "none")
+            self.found.note(First(*at, (), "a row", "none"))
         self.found.cells += leaves
         key = f"{result.owner}|{day}".encode()
         kept = Expected(result.digest, len(result.content) - 1, leaves)
@@ -173,8 +208,9 @@ class Verify:
         for row in rows:
             key = f"{row['owner']}|{row['session']}".encode()
             if wanted(key) and key not in expected:
-                where = f"{family.table}, {key.decode()}"
-                self.found.note(where, "no row", "a row")
+                at = f"{family.table}, {key.decode()}", family.name
+                owned = row["owner"], str(row["session"])
+                self.found.note(First(*at, *owned, (), "no row", "a row"))
 
     # --- topics ---
 
@@ -183,7 +219,7 @@ class Verify:
         expected = self._expected[family.name]
         topic = family.topic(self._settings.topics)
         wanted = wanted_by(self._ask, family)
-        held: dict[bytes, tuple[Revision, bool]] = {}
+        held: dict[bytes, tuple[Revision, bytes | None]] = {}
         async for records in read_to_end(self._settings, topic):
             for record in records:
                 key = record.key
@@ -191,14 +227,42 @@ class Verify:
                     continue
                 revision = revision_of(record)
                 if key not in held or revision >= held[key][0]:
-                    held[key] = revision, is_as(record.value or b"", expected.get(key))
+                    value = record.value or b""
+                    right = is_as(value, expected.get(key))
+                    held[key] = revision, None if right else value
         for key in expected.keys() | held.keys():
             self.found.records += 1
             self.found.cells += expected[key].leaves if key in expected else 1
-            if not held.get(key, (None, False))[1]:
-                what = "a record" if key in held else "none"
-                where = f"{topic}, {key.decode()}"
-                self.found.note(where, "what the journal says", f"{what} that is not")
+            value = held[key][1] if key in held else b""
+            if value is not None:
+                self.found.note(self._record(family, f"{topic}, ", key, value))
+
+    def _record(self, family: Family, topic: str, key: bytes, value: bytes) -> First:
+        """Say what is other in a record of a topic; nothing is there if it is empty."""
+        where = topic + key.decode()
+        owner, session = cell_of(key)
+        at = where, family.name, owner, str(session)
+        made = self._content(family, key)
+        if self.found.first or made is None or not value:
+            there = "a record that is not" if value else "none"
+            return First(*at, (), "what the journal says", there)
+        content, stored = read(made), read(value)
+        for cell in cells(content, stored):
+            if not cell.equal:
+                told = (_told(stored), beside(content, cell.path))
+                return First(*at, cell.path, cell.expected, cell.found, *told)
+        return First(*at, (), "these very bytes", "others of the same values")
+
+    def _content(self, family: Family, key: bytes) -> bytes | None:
+        """Derive a record of a portfolio once more; None if it has none."""
+        owner, session = cell_of(key)
+        if family.of_symbols or key not in self._expected[family.name]:
+            return None
+        home = partition_of(owner, self._settings.topics.partitions)
+        account = self._engine.partitions[home].accounts[int(owner)]
+        index = self._calendar.forward(session.toordinal())
+        cell = np.array([account.slot]), np.array([index])
+        return self._engine.contents(family.name, *cell).contents[0]
 
 
 def is_as(value: bytes, expected: Expected | None) -> bool:
@@ -258,11 +322,50 @@ async def _rows(
     return {(row[family.owner], str(row["session"])): row for row in rows}
 
 
+def beside(content: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    """Say what stands beside a number in its record: a lot's columns, a window's n.
+
+    Examples
+    --------
+    >>> beside({"lot": [7, 8], "price": [1, 2], "pnl": [3, 4]}, ("pnl", "1"))
+    'lot 8, price 2'
+    >>> beside(
+    ...     {"volatility": {"21": {"value": 0.1, "n": 20}}},
+    ...     ("volatility", "21", "value"),
+    ... )
+    'n 20'
+    """
+    holder: Any = content if len(path) > 1 else {}
+    for name in path[:-1]:
+        holder = holder[int(name)] if isinstance(holder, list) else holder[name]
+    if isinstance(holder, list):
+        place = int(path[-1])
+        return ", ".join(
+            f"{name} {column[place]}"
+            for name, column in content.items()
+            if isinstance(column, list) and len(column) > place and name != path[0]
+        )
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in holder.items()
+        if name != path[-1] and not isinstance(value, list | dict)
+    )
+
+
 def _story(row: Any) -> str:
     """Say of which revision a row is, and what moved it last."""
-    cause = read(row["cause"]) if row["cause"] else None
-    moved = f", moved by {cause['table']} {cause['key']}" if cause else ""
-    return f"p {row['rev_p']}, m {row['rev_m']}, v {row['rev_v']}{moved}"
+    revision = f"p {row['rev_p']}, m {row['rev_m']}, v {row['rev_v']}"
+    return revision + _moved(read(row["cause"]) if row["cause"] else None)
+
+
+def _told(record: Mapping[str, Any]) -> str:
+    """Say the same of a record of a topic."""
+    revision = ", ".join(f"{name} {n}" for name, n in record["revision"].items())
+    return revision + _moved(record["cause"])
+
+
+def _moved(cause: Any) -> str:
+    return f", moved by {cause['table']} {cause['key']}" if cause else ""
 
 
 async def verify_until(make: Callable[[], Verify], wait: float) -> Found:
