@@ -9,7 +9,7 @@ from analytics.changed import Touches
 from analytics.market import PRICES, Market
 from analytics.money import decimal
 from analytics.results import Cause
-from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, Row
+from analytics.rows import PRICE_SCALE, QUANTITY_SCALE, Price, Row
 from analytics.state import EVENTS, FLOWS, Trace
 from analytics.touch import NO_CAUSE
 
@@ -69,6 +69,23 @@ class Causes:
         changed = _moved(old, _price_words(close, adj))
         version = market.version(column, session)
         return Cause(PRICES, key, int(touches.ts[entry]), version, changed)
+
+
+def changed_columns(
+    table: str, old: Row | None, new: Row | None
+) -> tuple[tuple[str, str | None, str | None], ...]:
+    """List what differs between two states of a row: column, old and new, as text.
+
+    Of a row that was not there before, or is not there any more, every column.
+    """
+    return _moved(_words(table, old), _words(table, new))
+
+
+def _words(table: str, row: Row | None) -> dict[str, str | None]:
+    if isinstance(row, Price):
+        adj = float("nan") if row.adj_close is None else row.adj_close
+        return _price_words(row.close, adj)
+    return _row_words(table, row)
 
 
 def _price_words(close: int, adj: float) -> dict[str, str | None]:

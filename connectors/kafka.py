@@ -148,15 +148,18 @@ async def places_of(
 
 
 async def read_to_end(
-    settings: Settings, topic: str
+    settings: Settings, topic: str, partition: int | None = None
 ) -> AsyncIterator[list[ConsumerRecord]]:
     """Read a topic from its start to the end that it had when this was called.
 
     Yields lists of records, ordered within a partition. Works with compacted logs,
-    which have holes. A topic that does not exist is empty.
+    which have holes. A topic that does not exist is empty. One ``partition`` of it,
+    or all.
     """
     async with started_admin(settings) as admin:
         places = await places_of(admin, [topic])
+    if partition is not None:
+        places = [place for place in places if place.partition == partition]
     if not places:
         return
     async with started_consumer(settings, group_id=None) as consumer:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from connectors.difference_models import MetricDifference
 from connectors.models import MODELS, record_type, retraction_of
 from connectors.record_models import SymbolRetraction
 from connectors.settings import TopicSettings
 
 ASYNCAPI_FILE = "asyncapi.json"
+DIFFERENCES_FILE = "replay.differences.schema.json"
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 
@@ -21,6 +23,7 @@ _SUMMARIES = {
     "risk": "Exposures, volatility, correlation, sectors of a portfolio in a session.",
     "symbols": "Betas, loadings and volatility of a symbol up to a session.",
 }
+_DIFFERENCES = "A metric of a portfolio where a replay and live are not the same."
 _DESCRIPTION = """\
 Results of Deltafolio, as they change. A record is the whole of one portfolio (or \
 symbol) and session; the one with the highest revision (p, m, v) holds, and a lower \
@@ -33,6 +36,7 @@ def documents(topics: TopicSettings | None = None) -> dict[str, str]:
     """Make every document: its text by the name of its file."""
     names = topics or TopicSettings()
     files = {schema_file(family): json_schema(family) for family in MODELS}
+    files[DIFFERENCES_FILE] = differences_schema()
     files[ASYNCAPI_FILE] = asyncapi(names)
     return {name: _text(document) for name, document in files.items()}
 
@@ -51,6 +55,16 @@ def json_schema(family: str) -> dict[str, Any]:
         "title": f"A record of results.{family}",
         "description": _SUMMARIES[family],
         **_plain(schema),
+    }
+
+
+def differences_schema() -> dict[str, Any]:
+    """JSON Schema of what a replay says of how far it is from live."""
+    return {
+        "$schema": _DRAFT,
+        "$id": DIFFERENCES_FILE,
+        **_plain(MetricDifference.model_json_schema()),
+        "title": "A record of replay.<run>.differences",
     }
 
 
@@ -81,7 +95,10 @@ def asyncapi(topics: TopicSettings) -> dict[str, Any]:
             "description": _DESCRIPTION,
         },
         "defaultContentType": "application/json",
-        "channels": {family: _channel(family, topics) for family in MODELS},
+        "channels": {
+            **{family: _channel(family, topics) for family in MODELS},
+            "differences": _differences_channel(topics),
+        },
         "operations": {
             f"publish_{family}": {
                 "action": "send",
@@ -89,8 +106,52 @@ def asyncapi(topics: TopicSettings) -> dict[str, Any]:
                 "summary": _SUMMARIES[family],
             }
             for family in MODELS
+        }
+        | {
+            "publish_differences": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/differences"},
+                "summary": _DIFFERENCES,
+            }
         },
-        "components": {"messages": {family: _message(family) for family in MODELS}},
+        "components": {
+            "messages": {
+                **{family: _message(family) for family in MODELS},
+                "differences": _differences_message(),
+            }
+        },
+    }
+
+
+def _differences_channel(topics: TopicSettings) -> dict[str, Any]:
+    return {
+        **_channel("snapshots", topics),
+        "address": "replay.{run}.differences",
+        "summary": _DIFFERENCES,
+        "parameters": {"run": {"description": "Name of the run."}},
+        "messages": {"differences": {"$ref": "#/components/messages/differences"}},
+    }
+
+
+def _differences_message() -> dict[str, Any]:
+    return {
+        "name": "differences",
+        "summary": _DIFFERENCES,
+        "payload": {
+            "schemaFormat": _SCHEMA_FORMAT,
+            "schema": {"$ref": f"./{DIFFERENCES_FILE}"},
+        },
+        "bindings": {
+            "kafka": {
+                "bindingVersion": "0.5.0",
+                "key": {
+                    "type": "string",
+                    "pattern": "^-?[0-9]+[|].+$",
+                    "description": "Portfolio and metric. The partition is that of the "
+                    "portfolio's results.",
+                },
+            }
+        },
     }
 
 

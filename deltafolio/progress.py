@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
-import httpx
 from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
@@ -22,10 +21,10 @@ from connectors.kafka import committed, places_of, started_admin, started_consum
 from connectors.postgres import connect
 from connectors.settings import Settings
 from connectors.sink import FAMILIES
-from connectors.workers import ask_worker, worker_ports
+from connectors.workers import workers_wait
+from deltafolio.supervisor import read_status
 
 LOOK_SECONDS = 0.1
-HEALTH_SECONDS = 2.0
 
 
 class NotCaughtUpError(Exception):
@@ -139,22 +138,20 @@ class Gauge:
         return f"intake has {left} records to read" if left else ""
 
     async def _workers_wait(self) -> str:
-        """Ask the workers of this state directory; where there are none, nothing."""
-        async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as client:
-            told = [
-                await ask_worker(client, port)
-                for port in worker_ports(self._settings.home)
-            ]
-        if not told:
+        """Ask the workers of this state directory; where there are none, nothing.
+
+        One that is supervised here and does not run is about to.
+        """
+        if not await self._count("journal"):
             return ""
-        for health in told:
-            if health is None or health.lag or not health.ready:
-                return health.reason or "records" if health else "a worker is starting"
-        published = {
-            partition for health in told if health for partition in health.published
-        }
-        missing = self._settings.topics.partitions - len(published)
-        return f"{missing} partitions have no worker" if missing else ""
+        ends = await self._consumer.end_offsets(self._places["journal"])
+        market = self._settings.topics.market
+        portfolios = {p.partition: end for p, end in ends.items() if p.topic != market}
+        home = self._settings.home
+        told = await workers_wait(home, ends[TopicPartition(market, 0)], portfolios)
+        if told is None and any("worker" in one.name for one in read_status(home)):
+            return "a worker is starting"
+        return told or ""
 
     async def settle(
         self,
@@ -164,10 +161,14 @@ class Gauge:
     ) -> Position:
         """Wait until all that is committed now went the whole way and nothing moves.
 
+        Each stage is asked after the one before it has told that nothing is left:
+        capture, intake, workers, and last what is published and sunk. So what was
+        committed when this was called is in the position that is returned.
+
         Parameters
         ----------
         quiet
-            Seconds for which no counter may move while no worker is behind.
+            Seconds for which, besides, no counter may move.
         limit
             Seconds to wait at most.
         say
@@ -184,16 +185,16 @@ class Gauge:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             captured = captured or await self.captured_all(lsn)
+            why = await self.waiting() if captured else "capture is behind"
             now = await self.read()
             if say:
                 say(now)
-            if now != last or not captured or await self.waiting():
+            if now != last or why:
                 last, since = now, time.monotonic()
             elif now.sunk >= now.published and time.monotonic() - since >= quiet:
                 return now
             if time.monotonic() > end:
-                why = await self.waiting() or f"captured: {captured}"
-                message = f"not caught up after {limit:g} s: {why}; {now}"
+                message = f"not caught up after {limit:g} s: {why or 'sink'}; {now}"
                 raise NotCaughtUpError(message)
 
     async def until(

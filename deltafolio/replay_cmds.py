@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,8 +50,14 @@ def run(
         str | None,
         typer.Option(help="Only what was committed by then: 2022-12-01T16:00 (UTC)."),
     ] = None,
+    top: Annotated[
+        int, typer.Option(min=0, help="With --as-of: lines of each kind.")
+    ] = 5,
 ) -> None:
     """Derive a range of sessions again, apart from the live system, and compare.
+
+    Without --publish the first cells that differ from live are named. With --as-of,
+    what was said then stands beside what is said now, with the changes that explain it.
 
     Exit status: 0 done, 1 it cannot be had, 2 it failed, 3 paused (resume it).
 
@@ -61,7 +69,48 @@ def run(
         settings, ask = _asked(first, last, portfolios, workers)
         ask = _more(ask, publish=publish, as_of=as_of)
         made = asyncio.run(begin(settings, ask))
-    _work(settings, made)
+    _work(settings, made, top=top)
+
+
+@_replay.command(name="what-if")
+def what_if(
+    edits: Annotated[Path, typer.Option(help="YAML: what is edited.")],
+    first: Annotated[
+        str | None, typer.Option("--from", help="First session [default: of all].")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="Last session [default: of all].")
+    ] = None,
+    portfolios: Annotated[str, typer.Option(help="Ids: 1,2,5-9; or all.")] = "all",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many.")] = 1,
+    top: Annotated[int, typer.Option(min=0, help="Lines of each kind.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Derive with edited rows, in a branch, and say how far that is from live.
+
+    Nothing of it reaches live. What differs is on topic replay.RUN.differences.
+
+    Exit status: 0 done, 1 it cannot be had, 2 it failed or an edit is wrong (its line
+    is said), 3 paused (resume it).
+
+    Example: deltafolio replay what-if --edits sample/edits.yaml --from 2022-06-01
+    """
+    from connectors.settings import Settings
+    from deltafolio.check_cmds import parse_ids
+    from deltafolio.replay_whatif import begin_what_if
+    from replay.edits import read_edits
+
+    settings = Settings.load()
+    with _said():
+        found = read_edits(edits)
+        some = None if portfolios == "all" else tuple(sorted(parse_ids(portfolios)))
+        made = asyncio.run(
+            begin_what_if(
+                *(settings, found, (first, last), some, workers),
+                partial(typer.echo, err=as_json),
+            )
+        )
+    _work(settings, made, top=top, as_json=as_json)
 
 
 @_replay.command()
@@ -221,7 +270,9 @@ def _request(name: str, what: str) -> None:
         typer.echo(f"{name}: nobody works on it ({found.phase.value})")
 
 
-def _work(settings: Settings, found: Run) -> None:
+def _work(
+    settings: Settings, found: Run, *, top: int = 5, as_json: bool = False
+) -> None:
     """Work on a run until its end or a signal."""
     from deltafolio.replay_run import work
     from replay.run import StoppedError
@@ -229,7 +280,7 @@ def _work(settings: Settings, found: Run) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _said():
-            asyncio.run(work(settings, found))
+            asyncio.run(work(settings, found, top=top, as_json=as_json))
     except (KeyboardInterrupt, StoppedError) as error:
         typer.echo(f"stopped: {str(error) or 'by a signal'}", err=True)
         typer.echo(f"go on with: deltafolio replay resume {found.name}", err=True)
@@ -241,7 +292,7 @@ def _said() -> Iterator[None]:
     """Turn what replay raises into a sentence and an exit code."""
     from aiokafka.errors import KafkaError
 
-    from replay.errors import AskError, ReplayError
+    from replay.errors import AskError, EditsError, ReplayError
     from replay.run import StoppedError
 
     try:
@@ -251,6 +302,9 @@ def _said() -> Iterator[None]:
     except (AskError, ValueError) as error:
         typer.echo(f"replay: {error}", err=True)
         raise typer.Exit(REFUSED) from error
+    except EditsError as error:
+        typer.echo(f"what-if: {error}", err=True)
+        raise typer.Exit(FAILED) from error
     except (ReplayError, KafkaError, OSError) as error:
         typer.echo(f"replay failed: {error or type(error).__name__}", err=True)
         raise typer.Exit(FAILED) from error

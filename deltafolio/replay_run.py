@@ -21,13 +21,21 @@ from connectors.calendar import load_calendar
 from connectors.exchange import exchange_today, exchange_zone
 from connectors.settings import Settings
 from deltafolio.replay_crew import LocalCrew
-from deltafolio.replay_screen import plan_lines, summary
+from deltafolio.replay_differences import as_object, changes, tables
+from deltafolio.replay_screen import cells_named, plan_lines, summary
 from replay.ask import Ask, check_dates, make_plan
 from replay.branch import directory
+from replay.differences import Differences
 from replay.errors import ReplayError
 from replay.feed import survey
 from replay.run import Replay
 from replay.state import Phase, Run, Runs
+
+TOP = 5
+"""So many lines of differences of each kind."""
+
+NAMED = 20
+"""So many changes that explain differences."""
 
 
 def calendar_of(settings: Settings) -> Calendar:
@@ -56,8 +64,19 @@ async def begin(settings: Settings, ask: Ask) -> Run:
     return run
 
 
-async def work(settings: Settings, run: Run) -> None:
+async def work(
+    settings: Settings, run: Run, *, top: int = TOP, as_json: bool = False
+) -> None:
     """Work on a run, with a bar, and print what came of it.
+
+    Parameters
+    ----------
+    settings, run
+        Of the live system; which run.
+    top
+        So many lines of differences of each kind.
+    as_json
+        Print the differences, as one object, and nothing else.
 
     Raises
     ------
@@ -74,7 +93,16 @@ async def work(settings: Settings, run: Run) -> None:
             run.error = str(error)
             runs.save(run)
             raise
+    if as_json:
+        typer.echo(as_object(run, replay.differences or Differences()))
+        return
     typer.echo("\n".join(summary(run)))
+    if run.plan.ask.is_now and run.summary.differ:
+        typer.echo("\n".join(cells_named(run, replay.named)))
+    if replay.differences is not None:
+        typer.echo("\n".join(tables(run, replay.differences, top)))
+    if run.plan.ask.as_of is not None:
+        typer.echo("\n".join(changes(replay.explained, NAMED)))
 
 
 def _tell(text: str) -> None:

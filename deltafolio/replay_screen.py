@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from replay.ask import Ask, Plan
+from replay.named import Named
 from replay.state import OVER, Phase, Run
 
 
@@ -24,6 +26,8 @@ def asked(ask: Ask) -> str:
     if ask.portfolios is not None:
         some += "portfolio" if len(ask.portfolios) == 1 else "portfolios"
     then = "" if ask.as_of is None else f", as of {moment(ask.as_of)}"
+    if ask.edits:
+        then = f", what if: {len(ask.edits)} edit" + "s" * (len(ask.edits) > 1)
     return f"{ask.first} to {ask.last}, {some}{then}"
 
 
@@ -50,9 +54,32 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         f"{plan.changes:,} rows, the newest of {moment(plan.newest)}"
     )
     yield f"  warm-up   {plan.warm_up:,} sessions of prices before the range"
+    for edit in ask.edits:
+        yield f"  edit      {edit}"
     yield f"  workers   {ask.workers}"
     where = "what differs goes to the live topics"
     yield f"  results   {where if ask.publish else 'stay in topics of the run'}"
+
+
+def cells_named(run: Run, some: Sequence[Named]) -> Iterator[str]:
+    """Name the first cells that differ, and what is other in each."""
+    for one in some:
+        what = one.path
+        if one.ours is not None or one.live is not None:
+            fields = f" (and {one.fields - 1:,} more)" if one.fields > 1 else ""
+            what += f"{fields}: {value(one.ours)}, live has {value(one.live)}"
+        yield f"  differs   {one.topic} {one.key} {what.strip(': ')}"
+    if run.summary.differ > len(some):
+        yield f"            {run.summary.differ - len(some):,} more"
+
+
+def value(found: Any) -> str:
+    """Write a value of a record.
+
+    >>> value(None), value(0.5), value([1])
+    ('null', '0.5', '[1]')
+    """
+    return "null" if found is None else str(found)
 
 
 def summary(run: Run) -> Iterator[str]:
@@ -69,7 +96,12 @@ def summary(run: Run) -> Iterator[str]:
     if Phase.COMPARE in found.seconds:
         yield (
             f"  derived   {found.derived:,} records: {found.unchanged:,} as live, "
-            f"{found.differ:,} differ, {found.newer:,} of which live has newer ones"
+            f"{found.differ:,} differ; of {found.newer:,} live has newer ones"
         )
+        if found.stuck:
+            yield (
+                f"  beware    {found.stuck:,} of live's have the revision of this run, "
+                "which cannot replace them: the next change that touches them can"
+            )
         if run.plan.ask.publish:
             yield f"  published {found.published:,}"

@@ -9,7 +9,7 @@ import msgspec
 
 from analytics.calendar import Calendar, OutOfCalendarError
 from replay.errors import AskError
-from replay.logs import Head, Prefix
+from replay.logs import Head, Prefix, Then
 
 NAMED = 10
 """So many ids are named in a message."""
@@ -32,6 +32,8 @@ class Ask(msgspec.Struct, frozen=True):
         Microseconds since the epoch: what was committed later is left out.
     publish
         Whether what differs goes to the live topics.
+    edits
+        What is edited, in words; the changes lie in the run's directory.
     """
 
     first: date
@@ -41,11 +43,12 @@ class Ask(msgspec.Struct, frozen=True):
     families: tuple[str, ...] = ("snapshots", "positions")
     as_of: int | None = None
     publish: bool = False
+    edits: tuple[str, ...] = ()
 
     @property
     def is_now(self) -> bool:
         """Whether it is about the journal as it stands, so that it may be published."""
-        return self.as_of is None
+        return self.as_of is None and not self.edits
 
 
 class Facts:
@@ -54,15 +57,15 @@ class Facts:
     Attributes
     ----------
     changes
-        Counted, up to ``as_of``.
+        Counted, those that were known ``then``.
     late
-        Changes that were committed after ``as_of``.
+        Changes that were not.
     newest
         Commit time of the newest change that counts.
     """
 
-    def __init__(self, as_of: int | None = None) -> None:
-        self._as_of = as_of
+    def __init__(self, then: Then | None = None) -> None:
+        self._then = then
         self.changes = self.late = self.newest = 0
         self.days: set[int] = set()
         self.portfolios: set[int] = set()
@@ -71,7 +74,7 @@ class Facts:
         """Count a record's changes; whether one of them counts."""
         before = self.changes
         for change in changes:
-            if self._as_of is not None and change.ts > self._as_of:
+            if self._then is not None and not self._then.knew(change):
                 self.late += 1
                 continue
             self.changes += 1
@@ -117,6 +120,20 @@ class Plan(msgspec.Struct, frozen=True):
         return self.portfolios * self.sessions
 
 
+def check_publish(ask: Ask) -> None:
+    """Refuse to publish what is not the present.
+
+    Raises
+    ------
+    AskError
+        If it is asked for.
+    """
+    if ask.publish and not ask.is_now:
+        what = "what edits make of it" if ask.edits else "what was said then"
+        message = f"only what is known now can be published, not {what}"
+        raise AskError(message)
+
+
 def check_dates(ask: Ask, today: date) -> None:
     """Refuse what no journal could answer.
 
@@ -126,9 +143,7 @@ def check_dates(ask: Ask, today: date) -> None:
         If the range is the wrong way round or reaches into the future, or what is
         not the present is to be published.
     """
-    if ask.publish and not ask.is_now:
-        message = "only what is known now can be published, not what was said then"
-        raise AskError(message)
+    check_publish(ask)
     if ask.first > ask.last:
         message = f"the range ends ({ask.last}) before it begins ({ask.first})"
         raise AskError(message)

@@ -53,6 +53,11 @@ def branch(settings: Settings, run: str, ask: Ask) -> Settings:
     )
 
 
+def differences_topic(run: str) -> str:
+    """Topic of what a run says otherwise than live."""
+    return f"{PREFIX}{run}.differences"
+
+
 def save(settings: Settings) -> None:
     """Write a run's settings where its workers read them, for their owner's eyes."""
     home = settings.home

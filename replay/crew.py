@@ -1,9 +1,7 @@
 """The workers of a run, as the run sees them: who starts them, and whether all is done.
 
-A worker says over HTTP which partitions it publishes and up to where it has read
-(``/health/ready``), and whether results are on their way (``/metrics``). The run's
-logs do not grow any more once they are fed, so "read to the end, and nothing on its
-way" stays true once it is.
+The run's logs do not grow once they are fed, so "folded to the end, and nothing
+on its way" (``connectors.workers``) stays true once it is.
 """
 
 from __future__ import annotations
@@ -11,12 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-import httpx
-
-from connectors.workers import ask_worker, worker_ports
-
-ANSWER_S = 2.0
-BUSY = "deltafolio_worker_busy"
+from connectors.workers import workers_wait
+from replay.logs import Prefix
 
 
 class Crew(Protocol):
@@ -35,33 +29,14 @@ class Crew(Protocol):
         """Say why it is of no use to wait for them; empty while it is."""
 
 
-async def is_done(home: Path, partitions: int, market: int) -> bool:
+async def is_done(home: Path, ends: Prefix) -> bool:
     """Whether the workers of a directory have read, derived and published everything.
 
     Parameters
     ----------
     home
         Directory of the run.
-    partitions
-        How many there are.
-    market
-        Where the market's log ends.
+    ends
+        Of the run's logs.
     """
-    published: set[int] = set()
-    async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
-        for port in worker_ports(home):
-            health = await ask_worker(client, port)
-            if health is None or health.lag or health.market < market:
-                return False
-            if await _is_busy(client, port):
-                return False
-            published |= set(health.published)
-    return len(published) == partitions
-
-
-async def _is_busy(client: httpx.AsyncClient, port: int) -> bool:
-    try:
-        answer = await client.get(f"http://127.0.0.1:{port}/metrics")
-    except httpx.HTTPError:
-        return True
-    return f"{BUSY} 0.0" not in answer.text.splitlines()
+    return await workers_wait(home, ends.market, dict(enumerate(ends.portfolios))) == ""

@@ -7,7 +7,8 @@ class ReplayError(Exception):
     ::
 
         ReplayError
-        ├── AskError    what is asked for cannot be had: dates, portfolios, edits
+        ├── AskError    what is asked for cannot be had: dates, portfolios
+        ├── EditsError  a file of edits says something that cannot be done
         ├── RunError    a run is not there, is busy, or is in another phase
         └── WorkError   the workers of a run, or its broker, failed
     """
@@ -15,6 +16,10 @@ class ReplayError(Exception):
 
 class AskError(ReplayError):
     """What is asked for cannot be had."""
+
+
+class EditsError(ReplayError):
+    """A file of edits says something that cannot be done: its line and path."""
 
 
 class RunError(ReplayError):

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from connectors.exchange import exchange_today, exchange_zone
 from connectors.kafka import started_producer
 from connectors.settings import Settings
 from replay.ask import Ask, Facts
 from replay.logs import (
     Prefix,
+    Then,
     encode_heads,
     ends_of,
     heads_of,
@@ -38,7 +40,7 @@ async def survey(settings: Settings, as_of: int | None) -> tuple[Facts, Prefix]:
         Microseconds since the epoch; what was committed later does not count, and
         the prefix ends with the last record that has anything else.
     """
-    facts = Facts(as_of)
+    facts = Facts(then_of(settings, as_of))
     async with reading(settings) as consumer:
         ends = await ends_of(consumer, settings.topics)
         found = []
@@ -51,6 +53,14 @@ async def survey(settings: Settings, as_of: int | None) -> tuple[Facts, Prefix]:
                         counts = max(counts, record.offset + 1)
             found.append(counts)
     return facts, Prefix(found[0], tuple(found[1:]))
+
+
+def then_of(settings: Settings, as_of: int | None) -> Then | None:
+    """Say what was known at a time; None if all of it counts."""
+    if as_of is None:
+        return None
+    zone = exchange_zone(settings.calendar.name)
+    return Then(as_of, exchange_today(zone, lambda: as_of / 1_000_000)())
 
 
 async def feed(
@@ -72,10 +82,11 @@ async def feed(
     async with reading(live) as consumer, started_producer(branch) as producer:
         done = await ends_of(consumer, branch.topics)
         fed(done.records())
+        then = then_of(live, ask.as_of)
         sources, targets = places_of(live.topics), places_of(branch.topics)
         stretches = zip(sources, targets, _each(done), _each(prefix), strict=True)
         for source, target, start, end in stretches:
-            await _copy(consumer, producer, (source, target), (start, end), ask, fed)
+            await _copy(consumer, producer, (source, target), (start, end), then, fed)
 
 
 async def _copy(
@@ -83,7 +94,7 @@ async def _copy(
     producer: AIOKafkaProducer,
     places: tuple[TopicPartition, TopicPartition],
     stretch: tuple[int, int],
-    ask: Ask,
+    then: Then | None,
     fed: Fed,
 ) -> None:
     source, target = places
@@ -95,7 +106,7 @@ async def _copy(
                 partition=target.partition,
                 timestamp_ms=record.timestamp,
             )
-            for record, value in _values(records, ask)
+            for record, value in _values(records, then)
         ]
         for sent in waiting:
             await sent
@@ -103,17 +114,17 @@ async def _copy(
 
 
 def _values(
-    records: Sequence[ConsumerRecord], ask: Ask
+    records: Sequence[ConsumerRecord], then: Then | None
 ) -> Iterator[tuple[ConsumerRecord, bytes | None]]:
     for record in records:
-        yield record, known_by(record.value, ask.as_of)
+        yield record, known_by(record.value, then)
 
 
-def known_by(value: bytes | None, as_of: int | None) -> bytes | None:
-    """Leave out of a record what was committed later; it stays a record."""
-    if as_of is None or (heads := heads_of(value)) is None:
+def known_by(value: bytes | None, then: Then | None) -> bytes | None:
+    """Leave out of a record what was not known then; it stays a record."""
+    if then is None or (heads := heads_of(value)) is None:
         return value
-    known = [change for change in heads.changes if change.ts <= as_of]
+    known = [change for change in heads.changes if then.knew(change)]
     if len(known) == len(heads.changes):
         return value
     return encode_heads((heads.format, heads.tx, heads.more, heads.partial, known))

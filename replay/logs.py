@@ -6,7 +6,7 @@ their rows: ``Heads`` are batches of which the rows stay as they are.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -55,6 +55,29 @@ class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def absent(self) -> bool:
         """Whether the row was deleted or refused."""
         return bytes(self.row) == b"\xc0"
+
+
+class Then(NamedTuple):
+    """A moment of the past, and what was known of it.
+
+    Attributes
+    ----------
+    ts
+        Microseconds since the epoch.
+    date
+        The exchange's date at that moment, as an ordinal: intake delivers a price
+        that is dated ahead when its session begins.
+    """
+
+    ts: int
+    date: int
+
+    def knew(self, change: "Head") -> bool:
+        """Whether a change was in the journal by then."""
+        if change.ts > self.ts:
+            return False
+        ahead = change.table == "market_data_cache" and int(change.key[1]) > self.date
+        return change.absent or not ahead
 
 
 class Heads(msgspec.Struct, frozen=True, array_like=True, gc=False):

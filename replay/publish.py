@@ -1,10 +1,12 @@
 """Bringing what differs to the live topics: by revision only, as a worker would.
 
 The records of the run go as they are: their revisions are those of the live journal.
-Where they are higher than what is there, consumers and the sink take them; where a
-worker has said something newer meanwhile, nobody does. A live worker sees records of
-another writer, reads them, and corrects them if its own truth is another one
-(``docs/delivery.md``, R1 to R3).
+Where live has a higher one of what the run knows too, the run's record goes with the
+revision of its whole prefix, at which it is as true. A record of live that has that
+very revision cannot be replaced by revision; it is counted and left. Where a worker has
+said something newer meanwhile, consumers and the sink do not take the run's. A live
+worker sees records of another writer, reads them, and corrects them if its own truth is
+another one (``docs/delivery.md``, R1 to R3).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from connectors.sink_records import revision_of
 from replay.said import DIGEST, GONE, Difference, cell_of
 
 WAITING = 1000
+REVISION = "r"
 
 
 async def publish(
@@ -40,11 +43,11 @@ async def publish(
     family
         Of the differences.
     differences
-        Of which live has a lower revision.
+        Of which live knows no more than the run.
     prefix
-        Revision of the run in a partition: that of its retractions.
+        Revision of the run in a partition.
     """
-    wanted = {found.key: found for found in differences}
+    wanted = {d.key: d for d in differences if not is_stuck(d, prefix)}
     topic = family.topic(live.topics)
     published = 0
     async with started_producer(live) as producer:
@@ -57,21 +60,39 @@ async def publish(
                 published += 1
         async for records in read_to_end(branch, family.topic(branch.topics)):
             for record in records:
-                if _is(record, wanted):
-                    headers = list(record.headers)
-                    await outbox.send(
-                        record.partition, record.key, record.value, headers
-                    )
+                if (counts := _is(record, wanted)) is not None:
+                    said = value_of(record, counts, prefix(record.partition))
+                    await outbox.send(record.partition, record.key, *said)
                     published += 1
         await outbox.empty()
     return published
 
 
-def _is(record: ConsumerRecord, wanted: dict[bytes, Difference]) -> bool:
-    """Whether a record is the one that counts of a cell that differs."""
+def is_stuck(found: Difference, prefix: Callable[[int], Revision]) -> bool:
+    """Whether live has the revision of the run's whole prefix already."""
+    live = found.live
+    return live is not None and live.revision >= prefix(live.partition)
+
+
+def value_of(
+    record: ConsumerRecord, found: Difference, reached: Revision
+) -> tuple[bytes | None, list[tuple[str, bytes]]]:
+    """Value and headers with which a record of the run takes the place of live's."""
+    own, headers = revision_of(record), list(record.headers)
+    if found.live is None or own > found.live.revision or record.value is None:
+        return record.value, headers
+    spelled = b'"revision":{"p":%d,"m":%d,"v":%d}'
+    value = record.value.replace(spelled % own, spelled % reached, 1)
+    others = [header for header in headers if header[0] != REVISION]
+    return value, [*others, (REVISION, b"%d,%d,%d" % reached)]
+
+
+def _is(record: ConsumerRecord, wanted: dict[bytes, Difference]) -> Difference | None:
+    """Difference of which a record is the one that counts."""
     found = wanted.get(record.key or b"")
-    ours = found.ours if found else None
-    return ours is not None and ours.revision == revision_of(record)
+    if found is None or found.ours is None:
+        return None
+    return found if found.ours.revision == revision_of(record) else None
 
 
 def retract(
@@ -91,7 +112,7 @@ def retract(
         "previous": None,
         "retracted": True,
     }
-    headers = [(DIGEST, GONE), ("r", b"%d,%d,%d" % revision)]
+    headers = [(DIGEST, GONE), (REVISION, b"%d,%d,%d" % revision)]
     return msgspec.json.encode(value), headers
 
 

@@ -16,11 +16,17 @@ from connectors.kafka import places_of, started_admin, started_consumer
 from connectors.settings import Settings
 from connectors.sink import FAMILIES, Family, Revision
 from connectors.topics import ensure_topics, worker_topics
+from replay.ask import check_publish
 from replay.branch import branch, save
 from replay.crew import Crew, is_done
+from replay.differences import Comparer, Differences
+from replay.edited import feed_edits, load_changes
 from replay.errors import RunError, WorkError
+from replay.explain import Moved, explain
 from replay.feed import feed
-from replay.publish import publish
+from replay.logs import ends_of, reading
+from replay.named import NAMED, Named, name
+from replay.publish import is_stuck, publish
 from replay.said import Compared, compare, families_of, wanted_by, words_of
 from replay.state import OVER, Phase, Run, Runs
 
@@ -53,6 +59,12 @@ class Replay:
         Settings of the run.
     compared
         By family, once compared.
+    differences
+        Number by number, once compared; None if the run is about the present.
+    named
+        Of a run about the present: the first cells that differ.
+    explained
+        Of a run as of a time: what was committed since and touches what differs.
     """
 
     def __init__(
@@ -62,6 +74,9 @@ class Replay:
         self.run = run
         self.branch = branch(live, run.name, run.plan.ask)
         self.compared: dict[str, Compared] = {}
+        self.differences: Differences | None = None
+        self.named: list[Named] = []
+        self.explained: list[Moved] = []
         self._runs = runs
         self._crew = crew
         self._show = show
@@ -72,6 +87,8 @@ class Replay:
 
         Raises
         ------
+        AskError
+            If it is to publish what is not the present.
         RunError
             If it is over, or is asked to stop.
         WorkError
@@ -80,6 +97,7 @@ class Replay:
         if self.run.phase in OVER:
             message = f"run {self.run.name} is {self.run.phase.value}"
             raise RunError(message)
+        check_publish(self.run.plan.ask)
         save(self.branch)
         await ensure_topics(self.branch, topics=worker_topics(self.branch))
         steps = {
@@ -122,14 +140,19 @@ class Replay:
             self._obey()
 
         await feed(self.live, self.branch, plan.ask, plan.prefix, fed)
+        if plan.ask.edits:
+            changes = load_changes(self.branch.home)
+            await feed_edits(self.branch, plan.prefix, changes)
 
     async def _derive(self) -> None:
         """Let the workers work until all is done; they stop in good order."""
         summary, before = self.run.summary, self.run.summary.cpu_seconds
+        async with reading(self.branch) as consumer:
+            ends = await ends_of(consumer, self.branch.topics)
         await asyncio.to_thread(self._crew.start)
         try:
             async with _Count(self.branch) as count:
-                while not await self._is_derived():
+                while not await is_done(self.branch.home, ends):
                     self._show(Phase.DERIVE, await count.read(), self.run.plan.cells)
                     summary.cpu_seconds = before + self._crew.cpu_seconds()
                     self._obey()
@@ -140,10 +163,6 @@ class Replay:
             summary.cpu_seconds = before + self._crew.cpu_seconds()
         finally:
             await asyncio.to_thread(self._crew.stop)
-
-    async def _is_derived(self) -> bool:
-        home, many = self.branch.home, self.branch.topics.partitions
-        return await is_done(home, many, self.run.plan.prefix.market)
 
     async def _compare(self) -> None:
         summary, ask = self.run.summary, self.run.plan.ask
@@ -160,7 +179,26 @@ class Replay:
         summary.derived = sum(found.derived for found in every)
         summary.unchanged = sum(found.unchanged for found in every)
         summary.newer = sum(found.newer for found in every)
-        summary.differ = sum(len(found.differ) for found in every)
+        summary.differ, summary.stuck = sum(len(found.differ) for found in every), 0
+        if ask.is_now:
+            await self._name()
+        else:
+            comparer = Comparer(
+                *(self.live, self.branch, self.run.name),
+                *(ask, self.run.plan.prefix),
+            )
+            self.differences = await comparer.run()
+            self.explained = await explain(self.live, ask, self.differences)
+
+    async def _name(self) -> None:
+        """Count what cannot be published, and name the first cells that differ."""
+        self.named = []
+        for family in self._differing():
+            differ = self.compared[family.name].differ
+            stuck = sum(is_stuck(found, self._revision) for found in differ)
+            self.run.summary.stuck += stuck
+            some = differ[: NAMED - len(self.named)]
+            self.named += await name(self.live, self.branch, family, some)
 
     async def _publish(self) -> None:
         if not self.run.plan.ask.publish:

@@ -55,9 +55,9 @@ class Compared(msgspec.Struct):
     unchanged
         Cells of the same content.
     newer
-        Other content, of a revision that the run's prefix does not reach.
+        Other content, of a revision that knows more of the journal than the run.
     differ
-        Other content, of a revision that it does.
+        Other content, although the run knows all of the journal that live knows of.
     """
 
     derived: int = 0
@@ -120,8 +120,9 @@ def compare(
     ours, live
         What both say of the same range.
     prefix
-        Revision that the run has reached in a partition: what it did not say, it
-        says at this one. None: whatever is other differs, whichever is newer.
+        Revision that the run has reached in a partition: all that it says and does
+        not say is true at this one, whenever it was derived. None: whatever is other
+        differs, whichever is newer.
     """
     found = Compared()
     for key in _keys(ours, live):
@@ -135,9 +136,7 @@ def compare(
         if (
             prefix is not None
             and theirs is not None
-            and not _reaches(
-                mine.revision if mine else prefix(theirs.partition), theirs.revision
-            )
+            and _is_beyond(theirs.revision, prefix(theirs.partition))
         ):
             found.newer += 1
         else:
@@ -145,9 +144,9 @@ def compare(
     return found
 
 
-def _reaches(reached: Revision, known: Revision) -> bool:
-    """Whether a record of one revision takes the place of one of another."""
-    return reached > known
+def _is_beyond(known: Revision, reached: Revision) -> bool:
+    """Whether a record knows of anything that a prefix does not hold."""
+    return any(one > other for one, other in zip(known, reached, strict=True))
 
 
 def _keys(ours: Words, live: Words) -> Iterator[bytes]:

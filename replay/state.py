@@ -47,8 +47,11 @@ class Summary(msgspec.Struct):
     derived
         Records that the run has.
     unchanged, differ, newer
-        Of the range's records: as in the live topics, other than there, and of
-        which live has a newer revision (nothing is said of those).
+        Of the range's records: as in the live topics, other than there, and those
+        of which live knows more of the journal (nothing is said of those).
+    stuck
+        Of those that differ: live has the very revision of the run, so that they
+        cannot be replaced by revision.
     published
         Records that were brought to the live topics.
     seconds, cpu_seconds
@@ -59,6 +62,7 @@ class Summary(msgspec.Struct):
     unchanged: int = 0
     differ: int = 0
     newer: int = 0
+    stuck: int = 0
     published: int = 0
     seconds: dict[str, float] = {}
     cpu_seconds: float = 0.0

@@ -35,6 +35,8 @@ class Health(msgspec.Struct):
         Partitions assigned, and those whose results are published.
     market
         Next record of the market.
+    folded
+        Next record of each partition that is published.
     idle_s
         Seconds since anything was folded, taken over or published, while there
         was something to do; 0 if there is nothing.
@@ -48,6 +50,7 @@ class Health(msgspec.Struct):
     owned: list[int] = []
     published: list[int] = []
     market: int = 0
+    folded: dict[int, int] = {}
     idle_s: float = 0.0
     reason: str = "starting"
 

@@ -139,6 +139,7 @@ class Watch:
         parts.metrics.partitions(owned=owned, live=live)
         health.lag, health.market = market_lag + lag, engine.market_offset()
         health.owned = sorted(ownership.owned)
+        health.folded = {p: engine.partition_offset(p) for p in ownership.live}
         health.published = sorted(ownership.live)
         # What waits in the engine does not count: it may be half a transaction.
         health.idle_s = self._idle(busy=bool(health.lag or owned != live))

@@ -123,7 +123,10 @@ def test_the_asyncapi_document_refers_to_files_and_parts_that_exist():
         else:
             assert (SCHEMAS / target).exists()
     addresses = {channel["address"] for channel in document["channels"].values()}
-    assert addresses == {names.snapshots, names.positions, names.risk, names.symbols}
+    assert addresses == {
+        *(names.snapshots, names.positions, names.risk, names.symbols),
+        "replay.{run}.differences",
+    }
 
 
 def test_reasons_are_those_of_the_definitions():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -10,14 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 
-from connectors.kafka import read_to_end, started_admin
+from connectors.difference_models import MetricDifference
+from connectors.kafka import places_of, read_to_end, started_admin, started_consumer
+from connectors.settings import Settings
 from connectors.stack import StackInfo
+from connectors.topics import topics_of
 from replay.branch import is_of
-from replay.said import take
+from replay.edited import load_changes
+from replay.feed import survey
+from replay.run import Replay
+from replay.said import GONE, take
 from replay.state import Phase, Runs
 from streams.record import DIGEST_HEADER, REVISION_HEADER
 from tests.streams.journal_world import JournalWorld, open_journal_world
@@ -76,8 +86,12 @@ def counts(said: str) -> tuple[int, ...]:
 
 
 async def live_words(world: JournalWorld) -> dict[bytes, bytes]:
+    return await words_in(world.settings)
+
+
+async def words_in(settings: Settings) -> dict[bytes, bytes]:
     words: dict = {}
-    async for records in read_to_end(world.settings, world.settings.topics.snapshots):
+    async for records in read_to_end(settings, settings.topics.snapshots):
         take(words, records, lambda key: True)
     return {key: word.digest for key, word in words.items()}
 
@@ -130,6 +144,33 @@ async def test_what_live_says_wrong_is_found_and_published_by_revision(world):
     assert (await live_words(world))[key] == truth[key]
 
 
+@pytest.mark.faults
+async def test_a_record_of_the_same_revision_and_other_content_differs(world):
+    """It is named, and not published: its revision is the run's very own."""
+    _, prefix = await survey(world.settings, None)
+    truth = await live_words(world)
+    key = min(k for k in truth if k.endswith(dates(world, 4, 4)[1].encode()))
+    topic = world.settings.topics.snapshots
+    async for records in read_to_end(world.settings, topic):
+        for record in records:
+            if record.key == key:
+                victim = record
+    revision = b"%d,%d,1" % (prefix.portfolios[victim.partition], prefix.market)
+    await world._producer.send_and_wait(
+        topic,
+        victim.value.replace(b'"lots":', b'"lots":1'),
+        key=key,
+        partition=victim.partition,
+        headers=[(DIGEST_HEADER, b"planted!"), (REVISION_HEADER, revision)],
+    )
+    said = await call(world, "run", *dates(world, 4, 4), "--publish")
+    assert counts(said)[2] == 1
+    assert "of 0 live has newer ones" in said
+    assert f"{topic} {key.decode()} lots: " in said
+    assert "1 of live's have the revision of this run" in said
+    assert (await live_words(world))[key] == b"planted!"
+
+
 async def test_killed_tools_and_workers_are_gone_on_with(world):
     await call(world, "run", *dates(world, 1, 8))
     undisturbed = Runs(world.settings.home).all()[0]
@@ -154,6 +195,123 @@ async def test_killed_tools_and_workers_are_gone_on_with(world):
 
     over = await call(world, "resume", name, code=2)
     assert "is done" in over
+
+
+# --- as of --------------------------------------------------------------------------
+
+
+@pytest.mark.faults
+async def test_as_of_every_commit_it_says_what_was_live_then(stack, tmp_path):
+    """A random history; what is live is kept after each commit, while it runs."""
+    async with open_journal_world(stack.bootstrap, tmp_path, seed=5) as world:
+        await world.load(portfolios=6, sessions=8, symbols=6)
+        await world.start_worker().ready()
+        moments: dict[int, dict[bytes, bytes]] = {}
+        for _ in range(6):
+            assert (await world.settle()).none()
+            facts, _ = await survey(world.settings, None)
+            moments[facts.newest] = there(await live_words(world))
+            await world.disturb()
+        assert (await world.settle()).none()
+        await world.stop_workers()
+        assert len(moments) == 6
+        differ = []
+        for ts, words in moments.items():
+            at = datetime.fromtimestamp(ts / 1e6, UTC).isoformat()
+            said = await call(world, "run", *dates(world, 0, 7), "--as-of", at)
+            run = Runs(world.settings.home).all()[-1]
+            branch = Replay(world.settings, None, run, None, None).branch
+            assert there(await words_in(branch)) == words, at
+            differ.append(run.summary.differ)
+            if run.summary.differ:
+                assert "changes since then touch what differs" in said
+    assert differ[0] > 0
+
+
+# --- what if ------------------------------------------------------------------------
+
+EDITS = """edits:
+  - drop: {lot: 1}
+  - resize: {portfolio: 2, by: 50%%}
+  - price: {symbol: S3, date: %s, close: 42.5}
+  - shock: {factor: market, from: %s, by: -10%%}
+"""
+
+
+async def live_ends(world: JournalWorld) -> dict[TopicPartition, int]:
+    """Where every topic of the live system ends."""
+    names = [topic.name for topic in topics_of(world.settings)]
+    async with started_admin(world.settings) as admin:
+        places = await places_of(admin, names)
+    async with started_consumer(world.settings) as consumer:
+        return dict(await consumer.end_offsets(places))
+
+
+def there(words: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Words without retractions."""
+    return {key: digest for key, digest in words.items() if digest != GONE}
+
+
+async def values_of(world: JournalWorld, topic: str) -> dict[bytes, dict]:
+    found = {}
+    async for records in read_to_end(world.settings, topic):
+        found |= {r.key: json.loads(r.value, parse_float=Decimal) for r in records}
+    return found
+
+
+async def test_what_if_says_what_live_says_once_the_edits_are_committed(
+    world, tmp_path
+):
+    """And nothing of live moves meanwhile."""
+    day, last = dates(world, 3, 9)[1::2]
+    edits = tmp_path / "edits.yaml"
+    edits.write_text(EDITS % (day, dates(world, 6, 6)[1]))
+    before, truth = await live_ends(world), await live_words(world)
+    said = await call(world, "what-if", "--edits", str(edits), "--json")
+    told = json.loads(said[said.index('{"run"') :])
+    assert await live_ends(world) == before
+    run = Runs(world.settings.home).load(told["run"])
+    assert run.plan.ask.last.isoformat() == last
+    assert 0 < told["differ"] < told["cells"]
+
+    # The topic holds what was said, each metric's every session.
+    records = await values_of(world, told["topic"])
+    assert len(records) == len(told["differences"]) > 0
+    for line in told["differences"]:
+        record = records[f"{line['portfolio']}|{line['metric']}".encode()]
+        MetricDifference.model_validate(record)
+        sizes = [abs(d or 0) for d in record["difference"]]
+        assert max(sizes) == abs(Decimal(str(line["largest"]["difference"] or 0)))
+
+    changes = load_changes(Runs(world.settings.home).place(run.name))
+    for change in changes:
+        if change.portfolio is None:
+            await world._market([change])
+        else:
+            await world._write(change.portfolio, [change])
+    await world.start_worker().ready()
+    assert (await world.settle()).none()
+    branch = Replay(world.settings, None, run, None, None).branch
+    committed = await live_words(world)
+    assert there(await words_in(branch)) == there(committed)
+    moved = {key.decode() for key in committed if committed[key] != truth.get(key)}
+    differ = {
+        f"{record['portfolio']}|{session}"
+        for record in records.values()
+        for session in record["session"]
+    }
+    assert len(differ) == told["differ"]
+    assert differ <= moved, "of the others something moved that is no number"
+
+
+async def test_a_wrong_edit_is_said_with_its_line_and_nothing_is_made(world, tmp_path):
+    edits = tmp_path / "edits.yaml"
+    edits.write_text("edits:\n  - drop: {lot: 1}\n  - drop: {lot: 99999}\n")
+    said = await call(world, "what-if", "--edits", str(edits), code=2)
+    assert "edits.yaml, line 3, edits[1].drop: no such lot" in said
+    said = await call(world, "what-if", "--edits", str(edits), "--publish", code=2)
+    assert "No such option: --publish" in said
+    assert Runs(world.settings.home).all() == []
 
 
 async def until(found, limit: float = 40.0):

@@ -12,8 +12,8 @@ from connectors.journal import decode, encode
 from replay.ask import Ask, Facts, check_dates, make_plan
 from replay.errors import AskError
 from replay.feed import known_by
-from replay.logs import Prefix, heads_of
-from tests.analytics.engine_desk import CALENDAR, day
+from replay.logs import Prefix, Then, heads_of
+from tests.analytics.engine_desk import CALENDAR, day, price_row
 from tests.replay.small_journal import change, market, owners
 
 PREFIX = Prefix(1, (1, 0))
@@ -23,8 +23,13 @@ def on(session: int, days: int = 0) -> date:
     return date.fromordinal(day(session)) + timedelta(days)
 
 
+def then(ts: int) -> Then:
+    """A moment of the last session: no price is ahead of it."""
+    return Then(ts, day(11))
+
+
 def facts(changes: list[Change], as_of: int | None = None) -> Facts:
-    found = Facts(as_of)
+    found = Facts(None if as_of is None else then(as_of))
     heads = heads_of(encode(changes))
     assert heads
     found.take(heads.changes)
@@ -91,12 +96,22 @@ def test_a_record_keeps_what_was_known_and_its_place_in_a_transaction() -> None:
     changes = market()[:4]
     value = encode(changes, tx="9", more=True)
     assert known_by(value, None) is value
-    assert known_by(value, 99) is value
-    found = decode(known_by(value, 2) or b"")
+    assert known_by(value, then(99)) is value
+    found = decode(known_by(value, then(2)) or b"")
     assert found.changes == changes[:2]
     assert (found.tx, found.more, found.partial) == ("9", True, False)
-    assert decode(known_by(value, 0) or b"").changes == []
-    assert known_by(b"\xc1", 0) == b"\xc1"
+    assert decode(known_by(value, then(0)) or b"").changes == []
+    assert known_by(b"\xc1", then(0)) == b"\xc1"
+
+
+def test_a_price_dated_ahead_was_not_known_before_its_session() -> None:
+    """Intake delivers it when its session begins; that it is absent, at once."""
+    row = price_row("A", 5, 10)
+    priced = change("market_data_cache", ("A", row.date), row, None, 1)
+    gone = change("market_data_cache", ("B", row.date), None, None, 2)
+    value = encode([priced, gone])
+    assert decode(known_by(value, Then(9, day(4))) or b"").changes == [gone]
+    assert known_by(value, Then(9, day(5))) is value
 
 
 def test_heads_say_whether_a_row_is_there() -> None:

@@ -20,8 +20,8 @@ from replay.ask import Ask, Plan
 from replay.branch import branch, is_of, save
 from replay.errors import RunError
 from replay.logs import Prefix
-from replay.publish import retract
-from replay.said import GONE, Word, compare, take, wanted_by
+from replay.publish import is_stuck, retract, value_of
+from replay.said import GONE, Difference, Word, compare, take, wanted_by
 from replay.state import FILE, Phase, Runs
 
 ASK = Ask(date(2022, 1, 3), date(2022, 1, 5), (7, 12))
@@ -105,8 +105,12 @@ def reached(partition: int) -> tuple[int, int, int]:
         (word(b"a", 4), word(b"a", 2), reached, (1, 1, 0, 0)),
         (word(b"a", 4), word(b"a", 9), reached, (1, 1, 0, 0)),
         (word(b"a", 4), word(b"b", 2), reached, (1, 0, 0, 1)),
-        (word(b"a", 4), word(b"b", 4), reached, (1, 0, 1, 0)),
+        # The same revision and other content, or one between the run's and its end.
+        (word(b"a", 4), word(b"b", 4), reached, (1, 0, 0, 1)),
+        (word(b"a", 3, 1), word(b"b", 3, 4), reached, (1, 0, 0, 1)),
+        (word(b"a", 4), word(b"b", 4, 4), reached, (1, 0, 0, 1)),
         (word(b"a", 4), word(b"b", 5), reached, (1, 0, 1, 0)),
+        (word(b"a", 4), word(b"b", 2, 5), reached, (1, 0, 1, 0)),
         (word(b"a", 4), word(b"b", 5), None, (1, 0, 0, 1)),
         (word(b"a", 4), None, reached, (1, 0, 0, 1)),
         (None, word(b"b", 2), reached, (0, 0, 0, 1)),
@@ -126,6 +130,32 @@ def test_a_cell_of_a_run_beside_live(
     found = compare(mine, theirs, prefix)
     counts = found.derived, found.unchanged, found.newer, len(found.differ)
     assert counts == expected
+
+
+@pytest.mark.parametrize(
+    ("ours", "live", "stuck", "revision"),
+    [
+        ((4, 1, 1), (2, 1, 1), False, (4, 1, 1)),
+        ((3, 1, 1), (3, 1, 1), False, (4, 4, 1)),
+        ((3, 1, 1), (3, 4, 1), False, (4, 4, 1)),
+        ((4, 4, 1), (4, 4, 1), True, None),
+    ],
+)
+def test_a_record_takes_the_place_of_lives_by_a_true_revision(
+    ours: tuple, live: tuple, stuck: bool, revision: tuple | None
+) -> None:
+    differ = Difference(b"7|2022-01-03", Word(b"a", ours, 0), Word(b"b", live, 0))
+    assert is_stuck(differ, reached) is stuck
+    if revision is None:
+        return
+    spelled = '{"portfolio":7,"revision":{"p":%d,"m":%d,"v":%d},"nav":1}'
+    made = SimpleNamespace(
+        value=(spelled % ours).encode(),
+        headers=[("d", b"a"), ("r", b"%d,%d,%d" % ours)],
+    )
+    value, headers = value_of(made, differ, reached(0))
+    assert value == (spelled % revision).encode()
+    assert dict(headers) == {"d": b"a", "r": b"%d,%d,%d" % revision}
 
 
 def record(key: bytes, digest: bytes, revision: bytes) -> SimpleNamespace:
