@@ -24,6 +24,8 @@ from analytics.results import (
     ALL_FAMILIES,
     DERIVATION_VERSION,
     FAMILIES,
+    MONEY_FAMILIES,
+    RISK,
     SYMBOLS,
     Result,
     Revision,
@@ -193,15 +195,15 @@ class Engine:
             return []
         self._spreader.spread()
         found: list[Result] = []
-        for family in self.said.frames:
-            if family in families:
+        causes = self._spreader.causes
+        # Symbols go before risk, which takes their betas from there.
+        for family in (*MONEY_FAMILIES, SYMBOLS, RISK):
+            if family == SYMBOLS and SYMBOLS in families:
+                cells = Taken(SYMBOLS, *self.symbols.take(limit))
+                found += self._symbol_deriver.derive(cells, self._revisions(), causes)
+            elif family in families and family in self.said.frames:
                 cells = Taken(family, *self._spreader.take(family, limit))
-                causes = self._spreader.causes
                 found += self._deriver.derive(cells, self._revisions(), causes)
-        if SYMBOLS in families:
-            cells = Taken(SYMBOLS, *self.symbols.take(limit))
-            causes = self._spreader.causes
-            found += self._symbol_deriver.derive(cells, self._revisions(), causes)
         self._spreader.clean()
         return found
 

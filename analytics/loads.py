@@ -1,8 +1,8 @@
 """Betas and loadings of symbols, as portfolios are aggregated from them.
 
-Those of the newest session are kept: a tick moves those of one symbol, and its
-holders need those of all their names. A close that changes lets go of its column, one
-of a factor of all.
+Those of the newest session are kept, and what they are regressed on: a tick moves
+those of one symbol, and its holders need those of all their names. A close that changes
+lets go of its column, one of a factor of all.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from analytics.changed import Touches
 from analytics.factors import Factors
 from analytics.kernels.aggregate import Holdings
-from analytics.kernels.symbols import Statistics, symbol_betas
+from analytics.kernels.symbols import Regressors, Statistics, symbol_betas
 from analytics.kernels.windows import Panel
 from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
@@ -30,6 +30,7 @@ class Loads:
         self._session = -1
         self._known: Bools = np.zeros(0, dtype=bool)
         self._kept: Statistics = {}
+        self._regressors: tuple[int, Regressors] | None = None
 
     def update(self, touches: Touches) -> None:
         """Let go of what changed closes move."""
@@ -42,6 +43,30 @@ class Loads:
     def clear(self) -> None:
         """Let go of everything."""
         self._known[:] = False
+        self._regressors = None
+
+    def regressors(self, panel: Panel, start: int, stop: int) -> Regressors:
+        """Give the returns of the factors for a run of sessions."""
+        newest = self._market.last_session
+        kept = self._regressors
+        if kept is not None and kept[0] == start == stop - 1 == newest:
+            return kept[1]
+        columns = self._market.columns
+        made = Regressors(panel, start, stop, self._factors, columns)
+        if start == stop - 1 == newest:
+            self._regressors = (newest, made)
+        return made
+
+    def learn(self, sessions: Ints, columns: Indices, statistics: Statistics) -> None:
+        """Keep what was computed of symbols, if the newest session is among it."""
+        newest = self._market.last_session
+        if sessions[-1] != newest or not self._kept or self._session != newest:
+            return
+        inside = columns < len(self._known)
+        at = columns[inside]
+        for name, kept in self._kept.items():
+            kept[:, at] = statistics[name][-1:, inside]
+        self._known[at] = True
 
     def of(self, held: Sequence[Holdings], panel: Panel) -> Statistics:
         """Give what holdings need, arrays [len(held), columns of the panel]."""
@@ -53,7 +78,14 @@ class Loads:
         return _whole(self._compute(panel, sessions, used), used, (len(held), width))
 
     def _compute(self, panel: Panel, sessions: Ints, used: Indices) -> Statistics:
-        return symbol_betas(panel, sessions, used, self._factors, self._market.columns)
+        return symbol_betas(
+            panel,
+            sessions,
+            used,
+            self._factors,
+            self._market.columns,
+            lambda start, stop: self.regressors(panel, start, stop),
+        )
 
     def _newest(self, panel: Panel, sessions: Ints, used: Indices) -> Statistics:
         width = panel.values.shape[1]

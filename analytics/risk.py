@@ -84,9 +84,16 @@ class RiskDesk:
         """Contents of cells of symbols, which may be in any order."""
         columns, across = np.unique(column, return_inverse=True)
         sessions, down = np.unique(session, return_inverse=True)
+        panel = self.returns.panel
         found = symbol_statistics(
-            self.returns.panel, sessions, columns, self.factors, self._market.columns
+            panel,
+            sessions,
+            columns,
+            self.factors,
+            self._market.columns,
+            lambda start, stop: self.loads.regressors(panel, start, stop),
         )
+        self.loads.learn(sessions, columns, found)
         cells = {name: values[down, across] for name, values in found.items()}
         return contents.symbols(cells, self.factors)
 

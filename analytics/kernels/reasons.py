@@ -66,7 +66,8 @@ def first(shape: tuple[int, ...], *causes: tuple[Reason, ArrayLike]) -> Codes:
 def nulled(values: Floats, codes: Codes) -> Floats:
     """NaN where there is a reason; -0.0 becomes 0.0."""
     if not codes.any():
-        return np.broadcast_to(values, codes.shape) + 0.0
+        same = values.shape == codes.shape
+        return (values if same else np.broadcast_to(values, codes.shape)) + 0.0
     return np.where(codes == 0, values + 0.0, np.nan)
 
 

@@ -106,6 +106,7 @@ def symbol_statistics(
     columns: Indices,
     factors: Factors,
     places: Mapping[str, int],
+    regressors: "RegressorsOf | None" = None,
 ) -> Statistics:
     """Betas, loadings, spreads and volatilities of some symbols in some sessions.
 
@@ -121,6 +122,8 @@ def symbol_statistics(
         What is computed.
     places
         Columns of the panel by symbol; a factor that is not there has no prices.
+    regressors
+        Gives those of sessions ``start <= t < stop``, which a caller may keep.
 
     Returns
     -------
@@ -135,7 +138,8 @@ def symbol_statistics(
         A session after the panel's last.
     """
     kinds = symbol_fields(factors)
-    return _rectangle(panel, sessions, columns, factors, places, kinds, _tile)
+    of = regressors or _made(panel, factors, places)
+    return _rectangle(panel, sessions, columns, factors, of, kinds, _tile)
 
 
 @np.errstate(all="ignore")
@@ -145,6 +149,7 @@ def symbol_betas(
     columns: Indices,
     factors: Factors,
     places: Mapping[str, int],
+    regressors: "RegressorsOf | None" = None,
 ) -> Statistics:
     """Compute what portfolios are aggregated from: the fields of ``factor_keys``.
 
@@ -153,12 +158,19 @@ def symbol_betas(
     kinds: dict[str, DTypeLike] = {}
     for beta, reason in factor_keys(factors).values():
         kinds |= {beta: _F8, reason: _U1}
-    return _rectangle(panel, sessions, columns, factors, places, kinds, _beta_tile)
+    of = regressors or _made(panel, factors, places)
+    return _rectangle(panel, sessions, columns, factors, of, kinds, _beta_tile)
 
 
 Tile = Callable[
     [Block, "Regressors", Factors], Iterator[tuple[str, NDArray[np.generic]]]
 ]
+RegressorsOf = Callable[[int, int], "Regressors"]
+
+
+def _made(panel: Panel, factors: Factors, places: Mapping[str, int]) -> RegressorsOf:
+    """Make the regressors of every run anew."""
+    return lambda start, stop: Regressors(panel, start, stop, factors, places)
 
 
 def _rectangle(
@@ -166,7 +178,7 @@ def _rectangle(
     sessions: Ints,
     columns: Indices,
     factors: Factors,
-    places: Mapping[str, int],
+    regressors_of: RegressorsOf,
     kinds: Mapping[str, DTypeLike],
     work: Tile,
 ) -> Statistics:
@@ -175,7 +187,7 @@ def _rectangle(
     found: Statistics = {name: np.zeros(shape, kind) for name, kind in kinds.items()}
     for rows in _runs(sessions):
         start, stop = int(sessions[rows.start]), int(sessions[rows.stop - 1]) + 1
-        regressors = Regressors(panel, start, stop, factors, places)
+        regressors = regressors_of(start, stop)
         block = panel.block(start, stop, factors.reach, columns)
         for chosen in _tiles(block):
             tile = block.columns(chosen)
