@@ -26,6 +26,8 @@ from analytics.kernels.windows import (
     Floats,
     Ints,
     cells_of,
+    fold,
+    folding,
     gathered,
     several_sums,
     window_sums,
@@ -173,24 +175,45 @@ def _has(present: Bools, lengths: tuple[int, ...]) -> list[tuple[Floats, Bools]]
 
 def _moments(rows: Rows, length: int) -> Moments:
     """Add up the rows of each window, and their products."""
-    columns, y = rows.columns, rows.target
-    plain = [window_sums(each, length) for each in (*columns, y)]
+    sums_of = _one_window if len(rows.target) == length else _windows
+    plain, sums, cross = sums_of((*rows.columns, rows.target), length)
     n = np.full(plain[0].shape, float(length))
     if not rows.counts.all():
         n = window_sums(rows.counts.astype(float), length)
     means = [each / np.maximum(n, 1.0) for each in plain]
-    sums = {(a, b): window_sums(columns[a] * columns[b], length) for a, b in PAIRS}
     return Moments(
         n=n,
         means=tuple(means[:-1]),
         mean_y=means[-1],
         raw=tuple(sums[a, a] for a in range(COLUMNS)),
         centred={(a, b): sums[a, b] - plain[a] * means[b] for a, b in PAIRS},
-        with_y=tuple(
-            window_sums(columns[a] * y, length) - plain[a] * means[-1]
-            for a in range(COLUMNS)
-        ),
+        with_y=tuple(cross[a] - plain[a] * means[-1] for a in range(COLUMNS)),
     )
+
+
+Sums = tuple[list[Floats], dict[tuple[int, int], Floats], list[Floats]]
+
+
+def _windows(rows: tuple[Floats, ...], length: int) -> Sums:
+    """Add up columns and target, the columns' products, and those with the target."""
+    *columns, y = rows
+    return (
+        [window_sums(each, length) for each in rows],
+        {(a, b): window_sums(columns[a] * columns[b], length) for a, b in PAIRS},
+        [window_sums(column * y, length) for column in columns],
+    )
+
+
+def _one_window(rows: tuple[Floats, ...], length: int) -> Sums:
+    """``_windows`` of one window; its rows are laid out once for all the sums."""
+    order = folding(length)
+    *columns, y = (each.take(order, axis=0) for each in rows)
+    room = np.empty_like(y)
+    products = {
+        (a, b): fold(np.multiply(columns[a], columns[b], out=room)) for a, b in PAIRS
+    }
+    cross = [fold(np.multiply(column, y, out=room)) for column in columns]
+    return [fold(each) for each in (*columns, y)], products, cross
 
 
 def _centred_first(rows: Rows, length: int, cells: Cells) -> Moments:

@@ -19,6 +19,7 @@ cell with all its returns has the same bits on the masked and on the unmasked wa
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ def window_sums(series: Floats, length: int) -> Floats:
     array([ 6., 10., 14.])
     """
     if len(series) == length:
-        return _one_window(series, length)
+        return fold(series.take(folding(length), axis=0))
     return several_sums(series, (length,))[0]
 
 
@@ -221,18 +222,37 @@ def several_sums(series: Floats, lengths: tuple[int, ...]) -> list[Floats]:
     return [_owned(tail, series) for tail in tails]
 
 
-def _one_window(series: Floats, length: int) -> Floats:
-    """Only the nodes that one window needs: the same tree."""
+@cache
+def folding(length: int) -> Indices:
+    """Order of a window's rows in which neighbours to add are halves to add.
+
+    ``fold`` of rows in this order is the canonical sum, and all its additions run on
+    in memory.
+
+    Examples
+    --------
+    >>> folding(6).tolist()  # 0 + 1, 2 + 3, 4 + 5; the last from the right
+    [0, 2, 4, 1, 3, 5]
+    """
+    if length == 1:
+        return np.zeros(1, np.intp)
+    pairs = 2 * folding(length // 2)
+    return np.concatenate([pairs, pairs + 1, np.arange(length // 2 * 2, length)])
+
+
+def fold(rows: Floats) -> Floats:
+    """Add up, in place, a window with its rows in the order of ``folding``: [1, …]."""
     tail: Floats | None = None
-    nodes, count = series, length
-    while count:
+    count = len(rows)
+    while count > 1:
+        half = count // 2
         if count % 2:
-            piece = nodes[count - 1 : count]
+            piece = rows[count - 1 : count]
             tail = piece if tail is None else piece + tail
-        count //= 2
-        if count:
-            nodes = nodes[0 : 2 * count : 2] + nodes[1 : 2 * count : 2]
-    return _owned(tail, series)
+        first = rows[:half]
+        np.add(first, rows[half : 2 * half], out=first)
+        count = half
+    return rows[:1].copy() if tail is None else rows[:1] + tail
 
 
 def _owned(result: Floats | None, series: Floats) -> Floats:
@@ -271,4 +291,6 @@ def cells_of(where: Bools) -> Cells:
 
 def slides(series: NDArray[Any], length: int) -> NDArray[Any]:
     """View every window of ``length`` rows: [length, sessions, ...], read-only."""
+    if len(series) == length:
+        return series[:, None]
     return np.moveaxis(sliding_window_view(series, length, axis=0), -1, 0)
