@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -180,24 +181,24 @@ class Deriver:
         said = self._said.get(cells.family, session, slot)
         portfolio = self._book.slots["portfolio"][slot].tolist()
         partition = self._book.slots["partition"][slot].tolist()
-        days, refs = session.tolist(), cells.ref[at].tolist()
-        found: list[Result] = []
-        for i, (place, mark) in enumerate(zip(places, marks[at].tolist(), strict=True)):
-            revision, as_of = story[partition[i]]
-            found.append(
-                Result(
-                    cells.family,
-                    partition[i],
-                    portfolio[i],
-                    days[i],
-                    revision,
-                    mark,
-                    made.contents[place],
-                    as_of,
-                    causes.get(refs[i]),
-                    previous(said, i),
-                )
+        refs = cells.ref[at].tolist()
+        cause = {ref: causes.get(ref) for ref in set(refs)}
+        told = [story[home] for home in partition]
+        found = list(
+            map(
+                Result,
+                repeat(cells.family),
+                partition,
+                portfolio,
+                session.tolist(),
+                [revision for revision, _ in told],
+                marks[at].tolist(),
+                [made.contents[place] for place in places],
+                [as_of for _, as_of in told],
+                [cause[ref] for ref in refs],
+                [previous(said, i) for i in range(len(places))],
             )
+        )
         return places, found
 
     def _say(
@@ -217,5 +218,5 @@ class Deriver:
         if cells.family == SNAPSHOTS:
             values |= {"nav": made.nav[at], "pnl": made.pnl[at]}
         self._said.put(cells.family, cells.session[at], cells.slot[at], values)
-        for result in found:
-            self._said.dirty.setdefault(result.partition, set()).add(result.session)
+        for partition, session in {(r.partition, r.session) for r in found}:
+            self._said.dirty.setdefault(partition, set()).add(session)

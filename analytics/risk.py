@@ -2,7 +2,7 @@
 
 Statistics are computed from the returns for the cells that are asked for; nothing
 is kept between two calls that would have to be taken back, but a portfolio's own
-daily returns (``OwnReturns``) and the newest session's betas (``Loads``).
+daily returns (``OwnReturns``), the newest session's betas (``Loads``) and sectors.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from analytics.own_returns import OwnReturns
 from analytics.returns import Returns
 from analytics.sectoring import Sectoring
 from analytics.standing import holdings, runs, stand, symbols_held
-from analytics.texts import table
+from analytics.texts import Table, table
 
 
 class RiskDesk:
@@ -44,6 +44,7 @@ class RiskDesk:
         self.loads = Loads(market, factors)
         self._book = book
         self._market = market
+        self._kept: tuple[Sectoring, Table] | None = None
 
     def portfolios(
         self, slot: Indices, session: Ints, status: Sequence[bytes]
@@ -62,7 +63,7 @@ class RiskDesk:
         parts = runs(session)
         held = [holdings(book, standing, run) for run in parts]
         panel = self.returns.panel
-        sectoring, symbols = Sectoring(book, market), table(market.symbols)
+        sectoring, symbols = self._words()
         longest = max(w.sessions for w in f.volatility)
         values, own = [], []
         blocks: list[bytes] = []
@@ -79,6 +80,17 @@ class RiskDesk:
         return contents.portfolios(
             _beside(values), _beside(own), blocks, sectors, f, status
         )
+
+    def others_moved(self) -> None:
+        """Let go of sectors: a profile or a benchmark weight changed."""
+        self._kept = None
+
+    def _words(self) -> tuple[Sectoring, Table]:
+        """Sectors of symbols and their texts, made again when there are more."""
+        symbols = self._market.symbols
+        if self._kept is None or len(self._kept[1]) != len(symbols):
+            self._kept = Sectoring(self._book, self._market), table(symbols)
+        return self._kept
 
     def symbols(self, column: Indices, session: Ints) -> list[bytes]:
         """Contents of cells of symbols, which may be in any order."""

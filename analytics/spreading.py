@@ -149,6 +149,7 @@ class Spreader:
         if self._loaded_market:
             self._risk.returns.rebuild()
             self._risk.loads.clear()
+            self._risk.others_moved()
             self._loaded_market = False
         if touches is not None:
             self._risk.returns.update(touches)
@@ -180,6 +181,7 @@ class Spreader:
         """Touch everything when a profile or a benchmark weight changed."""
         trace = self._market.take_others()
         if trace is not None:
+            self._risk.others_moved()
             self._all_sectors(None, trace.ts, self.causes.add(trace))
 
     def _all_sectors(self, partition: int | None, ts: int, ref: int) -> None:

@@ -7,7 +7,7 @@ no bit.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -140,7 +140,7 @@ def ragged(starts: Ints) -> tuple[Indices, list[Indices]]:
 def coverage_of(holdings: Holdings, covered: Ints) -> tuple[Floats, Codes]:
     """Covered money on gross; null only where there is no gross."""
     reason = first(
-        holdings.gross.shape,
+        covered.shape,
         (Reason.OVERFLOW, holdings.overflow),
         (Reason.NO_POSITIONS, ~holdings.held),
         (Reason.NO_COVERAGE, holdings.gross == 0),
@@ -174,24 +174,33 @@ def exposures(
     net = holdings.net / MONEY_UNIT
     order, steps = ragged(holdings.starts)
     total = np.zeros((len(order), len(betas)))
-    cover, count = np.zeros(total.shape, np.int64), np.zeros(total.shape, np.int64)
+    # Where every name has all betas, which is common, one count serves them all.
+    every: Bools = np.logical_and.reduce(known, axis=1)
+    whole = bool(every[holdings.columns].all())
+    there = np.ones((len(known), 1), bool) if whole else known
+    cover = np.zeros((len(order), there.shape[1]), np.int64)
+    count = np.zeros(cover.shape, np.int64)
     for step in steps:
         columns = holdings.columns[step]
-        there = known[columns]
         total[: len(step)] += loads[columns] * net[step][:, None]
-        cover[: len(step)] += there * holdings.size[step][:, None]
-        count[: len(step)] += there
+        covers = there[columns]
+        cover[: len(step)] += covers * holdings.size[step][:, None]
+        count[: len(step)] += covers
     back = np.argsort(order)
+    shape = (len(betas), len(order))
+    covered, counted = (np.broadcast_to(each[back].T, shape) for each in (cover, count))
+    found = _exposures(holdings, total[back].T, covered, counted)
+    names = [field.name for field in fields(Exposure)]
     return [
-        _exposure(holdings, total[back, f], cover[back, f], count[back, f])
+        Exposure(**{name: getattr(found, name)[f] for name in names})
         for f in range(len(betas))
     ]
 
 
-def _exposure(
+def _exposures(
     holdings: Holdings, money: Floats, covered: Ints, count: Ints
 ) -> Exposure:
-    """One factor's, with its reasons."""
+    """Give all factors' with their reasons, [factors, portfolios]."""
     coverage, coverage_reason = coverage_of(holdings, covered)
     money_reason = finite(
         first(

@@ -10,6 +10,7 @@ volatilities; Higham (2002) for the repair.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,15 @@ from analytics.factors import Factors
 from analytics.kernels.aggregate import MONEY_UNIT, Holdings, share
 from analytics.kernels.nearest import indefinite, nearest_correlations
 from analytics.kernels.reasons import Codes, Reason, first, nulled
-from analytics.kernels.windows import Bools, Floats, Indices, Ints, window_sums
+from analytics.kernels.windows import (
+    Bools,
+    Floats,
+    Indices,
+    Ints,
+    fold,
+    folding,
+    window_sums,
+)
 
 Counts = NDArray[np.int32]
 
@@ -105,11 +114,18 @@ def names_of(holdings: Holdings, factors: Factors) -> list[Names]:
     return groups
 
 
+@lru_cache(maxsize=256)
+def upper(k: int) -> tuple[Indices, Indices]:
+    """Rows and columns of the upper triangle, row by row."""
+    row, column = np.triu_indices(k, 1)
+    return row, column
+
+
 def matrices(
     holdings: Holdings,
     names: Names,
     pairs: tuple[Floats, Counts, Codes],
-    own: Ints,
+    own: Ints | None,
     factors: Factors,
 ) -> Matrices:
     """Say what the correlations of equally many names mean.
@@ -123,7 +139,8 @@ def matrices(
     pairs
         rho, n and reason of each pair, [pairs, portfolios], row by row.
     own
-        Returns in the window of each name by itself, [names, portfolios].
+        Returns in the window of each name by itself, [names, portfolios]; None where
+        no pair lacks a row or has a reason.
     factors
         Thresholds.
 
@@ -136,20 +153,25 @@ def matrices(
     """
     rho, n, pair_reason = pairs
     k, count = names.entries.shape
-    null = pair_reason != 0
-    missing = null.sum(axis=0)
-    repaired, failed = np.zeros(count, bool), np.zeros(count, bool)
-    doubtful = np.flatnonzero((missing == 0) & ~_same_rows(n, own))
-    if len(doubtful):
-        rho, changed, lost = _repaired(rho, k, doubtful, factors)
-        repaired[changed], failed[lost] = True, True
-        pair_reason = np.where(failed, np.uint8(Reason.NOT_CONVERGED), pair_reason)
-        null = null | failed
-    known = np.where(null, 0.0, rho) if null.any() else rho
+    null: Bools | None = None
+    missing, repaired = np.zeros(count, np.int64), np.zeros(count, bool)
+    known = rho
+    if own is not None:
+        null = pair_reason != 0
+        missing = null.sum(axis=0)
+        doubtful = np.flatnonzero((missing == 0) & ~_same_rows(n, own))
+        if len(doubtful):
+            failed = np.zeros(count, bool)
+            rho, changed, lost = _repaired(rho, k, doubtful, factors)
+            repaired[changed], failed[lost] = True, True
+            pair_reason = np.where(failed, np.uint8(Reason.NOT_CONVERGED), pair_reason)
+            null = null | failed
+        known = np.where(null, 0.0, rho)
+        rho = nulled(rho, pair_reason)
     said = _said(known, null, pair_reason, _weights(holdings, names))
     return Matrices(
         names=names,
-        rho=nulled(rho, pair_reason),
+        rho=rho,
         n=n,
         pair_reason=pair_reason,
         repaired=repaired,
@@ -176,7 +198,7 @@ def _same_rows(n: Counts, own: Ints) -> Bools:
 
 def _square(rho: Floats, k: int) -> Floats:
     """Full matrices [k, k, portfolios] of upper triangles."""
-    row, column = np.triu_indices(k, 1)
+    row, column = upper(k)
     whole = np.ones((k, k, rho.shape[1]))
     whole[row, column] = rho
     whole[column, row] = rho
@@ -194,12 +216,17 @@ def _repaired(
         whole[:, :, bad], factors.nearest_tolerance, factors.nearest_rounds
     )
     result = rho.copy()
-    result[:, places] = np.clip(near[np.triu_indices(k, 1)], -1.0, 1.0)
+    result[:, places] = np.clip(near[upper(k)], -1.0, 1.0)
     return result, places[converged], places[~converged]
 
 
-def _said(rho: Floats, null: Bools, reason: Codes, weights: Floats) -> dict[str, Any]:
-    """Means over the pairs that have rho, and the effective number."""
+def _said(
+    rho: Floats, null: Bools | None, reason: Codes, weights: Floats
+) -> dict[str, Any]:
+    """Means over the pairs that have rho, and the effective number.
+
+    ``null`` is None where no pair is.
+    """
     k, count = weights.shape
     if k == 1:
         none = np.full(count, np.nan)
@@ -210,22 +237,24 @@ def _said(rho: Floats, null: Bools, reason: Codes, weights: Floats) -> dict[str,
             "effective": np.ones(count),
             "effective_reason": np.zeros(count, np.uint8),
         }
-    row, column = np.triu_indices(k, 1)
-    products = weights[row] * weights[column]
-    cross = window_sums(products * rho, len(rho))[0]
-    number = len(rho) - null.sum(axis=0)
-    why = _first_reason(reason)
+    order = folding(len(rho))
+    row, column = (place[order] for place in upper(k))
+    products, known = weights[row] * weights[column], rho.take(order, axis=0)
+    cross = fold(products * known)[0]
+    total = fold(known)[0]
+    number, why = np.full(count, len(rho)), np.zeros(count, np.uint8)
+    if null is not None:
+        number, why = number - null.sum(axis=0), _first_reason(reason)
+        products = np.where(null.take(order, axis=0), 0.0, products)
+    weighed = fold(products)[0]
     risk = window_sums(weights * weights, k)[0] + 2.0 * cross
     none_left = np.where(number == 0, why, np.uint8(0))
-    if null.any():
-        products = np.where(null, 0.0, products)
-    weighed = window_sums(products, len(rho))[0]
     effective_reason = np.where(
         (why == 0) & (risk <= NO_RISK), np.uint8(Reason.COLLINEAR), why
     )
     some = np.maximum(number, 1)
     return {
-        "mean": nulled(window_sums(rho, len(rho))[0] / some, none_left),
+        "mean": nulled(total / some, none_left),
         "weighted_mean": nulled(cross / np.where(number > 0, weighed, 1.0), none_left),
         "mean_reason": none_left,
         "effective": nulled(

@@ -22,8 +22,8 @@ from analytics.kernels.aggregate import (
     used_columns,
     weighted_series,
 )
-from analytics.kernels.correlation import Matrices, Names, matrices, names_of
-from analytics.kernels.pairs import Pairs, correlations
+from analytics.kernels.correlation import Matrices, Names, matrices, names_of, upper
+from analytics.kernels.pairs import correlations
 from analytics.kernels.reasons import Codes, Reason, first
 from analytics.kernels.symbols import (
     Statistics,
@@ -35,6 +35,7 @@ from analytics.kernels.volatility import annualised
 from analytics.kernels.windows import Block, Bools, Floats, Ints, Panel, window_sums
 
 SESSIONS_AT_ONCE = 32
+TABLE = 4_000_000
 PAIRS_AT_ONCE = 10_000_000
 """Correlations of so many pairs times sessions are held at a time: 13 bytes each."""
 
@@ -209,6 +210,7 @@ class PairBook:
         factors: Factors,
     ) -> None:
         self._factors = factors
+        self._plain = np.int32(factors.correlation.sessions)
         columns = [held.columns for held in holdings]
         self._used, self._place = used_columns(panel.values.shape[1], *columns)
         self._keys = [
@@ -222,46 +224,73 @@ class PairBook:
         self._left, self._right = np.divmod(np.flatnonzero(wanted), len(self._used))
         self._ranks = Ranks(wanted)
         sessions = [held.session for held in holdings]
-        self._found: list[tuple[Pairs, Ints, int]] = []
+        self._found: list[Found] = []
         for low, high in _neighbours(sessions):
             self._found += self._run(panel, sessions[low], sessions[high - 1] + 1)
 
     def _keyed(self, held: Holdings, group: Names) -> Ints:
         """One number for each pair, whichever name comes first: [pairs, portfolios]."""
         places = self._place[held.columns[group.entries]]
-        row, column = np.triu_indices(len(places), 1)
+        row, column = upper(len(places))
         one, other = places[row], places[column]
         return np.minimum(one, other) * len(self._used) + np.maximum(one, other)
 
-    def _run(
-        self, panel: Panel, start: int, stop: int
-    ) -> Iterator[tuple[Pairs, Ints, int]]:
+    def _run(self, panel: Panel, start: int, stop: int) -> Iterator["Found"]:
         window = self._factors.correlation
         block = panel.block(start, stop, window.sessions, self._used)
         found = correlations(block, self._left, self._right, window)
         present = block.present.astype(float)
         own = window_sums(present, window.sessions).astype(np.int64)
-        return ((found, own[i], i) for i in range(stop - start))
+        for i in range(stop - start):
+            whole = bool((found.n[i] == window.sessions).all())
+            whole &= not found.reason[i].any()
+            yield Found(found.rho[i], found.n[i], found.reason[i], own[i], whole)
 
     @np.errstate(all="ignore")
     def matrices(
         self, i: int, held: Holdings, groups: Sequence[Names]
     ) -> list[Matrices]:
         """Matrices of every group of the i-th holdings."""
-        found, own, row = self._found[i]
+        found = self._found[i]
         results = []
         for keys, group in zip(self._keys[i], groups, strict=True):
             at = self._ranks.of(keys)
-            pairs = found.rho[row][at], found.n[row][at], found.reason[row][at]
-            names = self._place[held.columns[group.entries]]
-            results.append(matrices(held, group, pairs, own[names], self._factors))
+            own: Ints | None = None
+            n: NDArray[np.int32] = np.broadcast_to(self._plain, at.shape)
+            reason: Codes = np.broadcast_to(np.uint8(Reason.NONE), at.shape)
+            if not found.whole:
+                n, reason = found.n[at], found.reason[at]
+                own = found.own[self._place[held.columns[group.entries]]]
+            pairs = found.rho[at], n, reason
+            results.append(matrices(held, group, pairs, own, self._factors))
         return results
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Pairs in one session, and the returns of each column by itself.
+
+    ``whole``: no pair lacks a row or has a reason.
+    """
+
+    rho: Floats
+    n: NDArray[np.int32]
+    reason: Codes
+    own: Ints
+    whole: bool
+
+
 class Ranks:
-    """Places of the wanted among all, by a bit each: 10 000 symbols need 19 MB."""
+    """Places of the wanted among all.
+
+    Up to 2 000 symbols a table says it; beyond, a bit each: 10 000 need 19 MB.
+    """
 
     def __init__(self, wanted: Bools) -> None:
+        self._table: NDArray[np.int32] | None = None
+        if len(wanted) <= TABLE:
+            self._table = np.cumsum(wanted, dtype=np.int32) - np.int32(1)
+            return
         bits = np.packbits(wanted, bitorder="little")
         padded = np.zeros(-(-len(bits) // 8) * 8, np.uint8)
         padded[: len(bits)] = bits
@@ -270,7 +299,9 @@ class Ranks:
         self._before = np.concatenate([[0], np.cumsum(counts)])
 
     def of(self, keys: Ints) -> Ints:
-        """How many of the wanted are below each key."""
+        """How many of the wanted are below each key, which is one of them."""
+        if self._table is not None:
+            return self._table[keys].astype(np.intp)
         word, bit = keys >> 6, (keys & 63).astype(np.uint64)
         below = self._words[word] & ((np.uint64(1) << bit) - np.uint64(1))
         rank: Ints = self._before[word] + np.bitwise_count(below)
