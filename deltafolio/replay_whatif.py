@@ -17,6 +17,7 @@ from replay.ask import Ask, check_dates, make_plan
 from replay.edited import rows_of, save_changes
 from replay.editing import Grounds, apply
 from replay.edits import Edits
+from replay.errors import AskError
 from replay.feed import survey
 from replay.state import Run, Runs
 
@@ -44,6 +45,10 @@ async def begin_what_if(
     AskError, EditsError
         If it cannot be had; nothing is made then.
     """
+    families = tuple(name for name in settings.worker.families if name in COMPARED)
+    if not families:
+        message = "snapshots and risk are compared, and live derives neither"
+        raise AskError(message)
     calendar = calendar_of(settings)
     facts, prefix = await survey(settings, None)
     days = facts.days or {calendar.first}
@@ -53,7 +58,7 @@ async def begin_what_if(
         last or date.fromordinal(max(days)),
         portfolios,
         workers,
-        tuple(name for name in settings.worker.families if name in COMPARED),
+        families,
     )
     zone = exchange_zone(settings.calendar.name)
     check_dates(ask, date.fromordinal(exchange_today(zone, time.time)()))

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from connectors.sink import Family
 
 
 class Cell(NamedTuple):
-    """A leaf of a record: where it stands, what it must be, what it is."""
+    """A leaf that is not the same: where it stands, what it must be, what it is."""
 
     path: tuple[str, ...]
     expected: Any
     found: Any
-
-    @property
-    def equal(self) -> bool:
-        """Whether both are the same."""
-        return same(self.expected, self.found)
 
 
 def read(content: bytes | str) -> dict[str, Any]:
@@ -48,22 +43,42 @@ def _value(value: Any) -> Any:
     return value
 
 
-def cells(
-    expected: Mapping[str, Any], found: Mapping[str, Any], path: tuple[str, ...] = ()
-) -> Iterator[Cell]:
-    """List the leaves of what is expected, each beside what is found."""
-    for name, value in expected.items():
-        yield from _leaves(value, found.get(name), (*path, name))
+def compare(expected: Any, found: Any) -> tuple[int, list[Cell]]:
+    """Count the leaves of what is expected, and list those that are not the same.
+
+    What stands against an object or array of another shape is one leaf. Costs about
+    half a microsecond a leaf.
+    """
+    differing: list[Cell] = []
+    return _walk(expected, found, None, differing), differing
 
 
-def _leaves(expected: Any, found: Any, path: tuple[str, ...]) -> Iterator[Cell]:
-    if isinstance(expected, Mapping) and isinstance(found, Mapping) and expected:
-        yield from cells(expected, found, path)
-    elif _is_list(expected) and _is_list(found) and len(expected) == len(found):
-        for place, pair in enumerate(zip(expected, found, strict=True)):
-            yield from _leaves(*pair, (*path, str(place)))
-    else:
-        yield Cell(path, expected, found)
+_Place: TypeAlias = "tuple[_Place, str | int] | None"
+
+
+def _walk(expected: Any, found: Any, place: _Place, differing: list[Cell]) -> int:
+    """Compare; paths are made of the few that differ."""
+    if type(expected) is dict and expected and isinstance(found, Mapping):
+        leaves = 0
+        for name, value in expected.items():
+            leaves += _walk(value, found.get(name), (place, name), differing)
+        return leaves
+    if type(expected) is list and _is_list(found) and len(expected) == len(found):
+        leaves = 0
+        for at, value in enumerate(expected):
+            leaves += _walk(value, found[at], (place, at), differing)
+        return leaves
+    if not same(expected, found):
+        differing.append(Cell(_path(place), expected, found))
+    return 1
+
+
+def _path(place: _Place) -> tuple[str, ...]:
+    names: list[str] = []
+    while place is not None:
+        place, name = place
+        names.append(str(name))
+    return tuple(reversed(names))
 
 
 def _is_list(value: Any) -> bool:
@@ -80,13 +95,17 @@ def same(expected: Any, found: Any) -> bool:
     >>> same(Decimal("-0.0"), 0.0), same(0, None), same("2022-01-03", date(2022, 1, 3))
     (False, False, True)
     """
-    if isinstance(found, float):
-        return _is_number(expected) and _bits(float(expected)) == _bits(found)
+    if type(found) is float:
+        # Doubles that are equal have the same bits, but for the zeros.
+        if type(expected) is not int and type(expected) is not Decimal:
+            return False
+        value = float(expected)
+        return value == found and (found != 0 or _bits(value) == _bits(found))
+    if type(expected) is type(found):
+        return bool(expected == found)
     if isinstance(found, date):
         return bool(expected == found.isoformat())
-    if _is_number(expected) and _is_number(found):
-        return bool(expected == found)
-    return type(expected) is type(found) and bool(expected == found)
+    return _is_number(expected) and _is_number(found) and bool(expected == found)
 
 
 def _is_number(value: Any) -> bool:

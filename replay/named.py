@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from connectors.settings import Settings
 from connectors.sink import Family
-from replay.cells import cells, read
+from replay.cells import compare, read
 from replay.differences import Record, held
-from replay.said import Difference
+from replay.said import GONE, Difference, Word
 
 NAMED = 10
 """So many are named."""
@@ -42,25 +43,47 @@ class Named(NamedTuple):
     live: Any
 
 
+def first_of(differences: Iterable[Difference], most: int) -> list[Difference]:
+    """Choose the first ones by partition and key: few partitions are read for them."""
+
+    def place(found: Difference) -> tuple[int, bytes]:
+        word = found.live or found.ours
+        return (word.partition if word else 0), found.key
+
+    return heapq.nsmallest(most, differences, key=place)
+
+
 async def name(
-    live: Settings, branch: Settings, family: Family, differences: Sequence[Difference]
+    live: Settings, branch: Settings, family: Family, differences: Iterable[Difference]
 ) -> list[Named]:
-    """Read both sides of some differences, and say what is other in each."""
+    """Read both sides of some differences, and say what is other in each.
+
+    Where a side has no record nothing is read.
+    """
     partitions: dict[int, set[bytes]] = defaultdict(set)
     for found in differences:
-        word = found.live or found.ours
-        if word is not None:
-            partitions[word.partition].add(found.key)
+        if _is_there(found.live) and _is_there(found.ours):
+            partitions[found.live.partition].add(found.key)  # type: ignore[union-attr]
     ours: dict[bytes, Record] = {}
     theirs: dict[bytes, Record] = {}
     for partition, keys in partitions.items():
         ours |= await held(branch, family, partition, keys.__contains__)
         theirs |= await held(live, family, partition, keys.__contains__)
     topic = family.topic(live.topics)
-    return [
-        named(topic, found.key, *(side.get(found.key) for side in (ours, theirs)))
-        for found in differences
-    ]
+    told = []
+    for found in differences:
+        key = found.key
+        if key in ours or key in theirs:
+            told.append(named(topic, key, ours.get(key), theirs.get(key)))
+            continue
+        sides = (found.ours, found.live)
+        words = ["a record" if _is_there(one) else "no record" for one in sides]
+        told.append(Named(topic, key.decode(), 0, "", *words))
+    return told
+
+
+def _is_there(word: Word | None) -> bool:
+    return word is not None and word.digest != GONE
 
 
 def named(topic: str, key: bytes, ours: Record | None, live: Record | None) -> Named:
@@ -70,7 +93,7 @@ def named(topic: str, key: bytes, ours: Record | None, live: Record | None) -> N
     if mine is None or theirs is None:
         words = ["no record" if one is None else "a record" for one in (mine, theirs)]
         return Named(topic, text, 0, "", *words)
-    differ = [cell for cell in cells(mine, theirs) if not cell.equal]
+    _, differ = compare(mine, theirs)
     if not differ:
         return Named(topic, text, 0, "its digest", None, None)
     first = differ[0]

@@ -25,7 +25,7 @@ from replay.errors import RunError, WorkError
 from replay.explain import Moved, explain
 from replay.feed import feed
 from replay.logs import ends_of, reading
-from replay.named import NAMED, Named, name
+from replay.named import NAMED, Named, first_of, name
 from replay.publish import is_stuck, publish
 from replay.said import Compared, compare, families_of, wanted_by, words_of
 from replay.state import OVER, Phase, Run, Runs
@@ -197,7 +197,7 @@ class Replay:
             differ = self.compared[family.name].differ
             stuck = sum(is_stuck(found, self._revision) for found in differ)
             self.run.summary.stuck += stuck
-            some = differ[: NAMED - len(self.named)]
+            some = first_of(differ, NAMED - len(self.named))
             self.named += await name(self.live, self.branch, family, some)
 
     async def _publish(self) -> None:

@@ -28,7 +28,7 @@ from connectors.settings import Settings
 from connectors.sink import Family, Revision
 from connectors.sink_records import revision_of
 from replay.ask import Ask
-from replay.cells import cells, read, stored
+from replay.cells import compare, read, stored
 from replay.logs import ends_of, places_of, reading
 from replay.logs import read as read_log
 from replay.said import cell_of, families_of, wanted_by
@@ -182,13 +182,12 @@ class Verify:
         day = self._calendar.iso(result.session)
         where = f"{family.table} of {family.owner} {result.owner}, session {day}"
         at = where, family.name, result.owner, day
-        row, content, leaves = rows.get((result.owner, day)), read(result.content), 0
+        row, content = rows.get((result.owner, day)), read(result.content)
+        leaves, differing = compare(content, stored(family, row) if row else content)
         self.found.records += 1
-        for cell in cells(content, stored(family, row) if row else {}):
-            leaves += 1
-            if row and not cell.equal:
-                told = (_story(row), beside(content, cell.path))
-                self.found.note(First(*at, cell.path, cell.expected, cell.found, *told))
+        for cell in differing:
+            told = (_story(row), beside(content, cell.path))
+            self.found.note(First(*at, cell.path, cell.expected, cell.found, *told))
         if row is None:
             self.found.note(First(*at, (), "a row", "none"))
         self.found.cells += leaves
@@ -246,11 +245,10 @@ class Verify:
         if self.found.first or made is None or not value:
             there = "a record that is not" if value else "none"
             return First(*at, (), "what the journal says", there)
-        content, stored = read(made), read(value)
-        for cell in cells(content, stored):
-            if not cell.equal:
-                told = (_told(stored), beside(content, cell.path))
-                return First(*at, cell.path, cell.expected, cell.found, *told)
+        content, told_as = read(made), read(value)
+        for cell in compare(content, told_as)[1]:
+            told = (_told(told_as), beside(content, cell.path))
+            return First(*at, cell.path, cell.expected, cell.found, *told)
         return First(*at, (), "these very bytes", "others of the same values")
 
     def _content(self, family: Family, key: bytes) -> bytes | None:

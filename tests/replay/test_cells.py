@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from analytics.records import digest
 from connectors.sink import RISK, SNAPSHOTS
-from replay.cells import cells, read, stored
+from replay.cells import compare, read, stored
 from replay.verify import Expected, is_as, sample
 
 CONTENT = (
@@ -28,7 +28,9 @@ ROW = {
 
 def wrong(**changed: object) -> list[str]:
     found = stored(SNAPSHOTS, ROW | changed)
-    return [".".join(c.path) for c in cells(read(CONTENT), found) if not c.equal]
+    leaves, differing = compare(read(CONTENT), found)
+    assert leaves == 7
+    return [".".join(cell.path) for cell in differing]
 
 
 def test_a_row_that_is_as_the_record_says() -> None:
@@ -45,22 +47,33 @@ def test_one_bit_is_found_and_named() -> None:
     assert wrong(status="intraday") == ["status"]
 
 
+def test_zeros_and_what_is_no_number() -> None:
+    one = {"hhi": Decimal("0.0"), "n": True, "none": None}
+    assert compare(one, {"hhi": 0.0, "n": True, "none": None}) == (3, [])
+    assert len(compare(one, {"hhi": -0.0, "n": 1, "none": float("nan")})[1]) == 3
+    assert len(compare({"a": "0.5", "b": 0}, {"a": 0.5, "b": False})[1]) == 2
+
+
 def test_a_document_is_compared_within() -> None:
     content = b'{"status":"final","betas":{"market":{"value":1e-07,"n":3}}}'
     spelled = '{"betas": {"market": {"value": %s, "n": 3}}}'
     row = {"status": "final", "content": spelled % "0.0000001"}
-    assert all(cell.equal for cell in cells(read(content), stored(RISK, row)))
+    assert compare(read(content), stored(RISK, row)) == (3, [])
     row["content"] = spelled % "0.00000010000000000000001"
-    found = [c.path for c in cells(read(content), stored(RISK, row)) if not c.equal]
+    found = [cell.path for cell in compare(read(content), stored(RISK, row))[1]]
     assert found == [("betas", "market", "value")]
 
 
 def test_arrays_and_dates() -> None:
     content = {"price": [Decimal("1.5"), None], "price_date": ["2022-01-03", None]}
     row = {"price": [Decimal("1.500000"), None], "price_date": [date(2022, 1, 3), None]}
-    assert all(cell.equal for cell in cells(content, row))
+    assert compare(content, row) == (4, [])
     row["price_date"][0] = date(2022, 1, 4)
-    assert [c.path for c in cells(content, row) if not c.equal] == [("price_date", "0")]
+    assert [cell.path for cell in compare(content, row)[1]] == [("price_date", "0")]
+    assert compare(content, {"price": [1]})[1] == [
+        (("price",), content["price"], [1]),
+        (("price_date",), content["price_date"], None),
+    ]
 
 
 def test_a_published_record_must_end_with_the_same_bytes() -> None:
