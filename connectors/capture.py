@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from connectors.kafka_security import java_security
 from connectors.settings import Settings
 
 KEY_COLUMNS: dict[str, str] = {
@@ -134,8 +135,10 @@ def _database(settings: Settings) -> dict[str, str]:
         # The role may read, not create; what is captured is decided by the schema.
         "publication.autocreate.mode": "disabled",
     }
-    if "sslmode" in options:
-        config["database.sslmode"] = options["sslmode"][-1]
+    # The files are read where Connect runs; both drivers take PEM.
+    for name in ("sslmode", "sslrootcert", "sslcert", "sslkey"):
+        if name in options:
+            config[f"database.{name}"] = options[name][-1]
     return config
 
 
@@ -207,31 +210,8 @@ def _signals(settings: Settings) -> dict[str, str]:
         "notification.enabled.channels": "sink",
         "notification.sink.topic.name": notification_topic(settings),
     }
-    security = _kafka_security(settings).items()
+    security = java_security(settings.kafka).items()
     return config | {f"signal.consumer.{name}": value for name, value in security}
-
-
-def _kafka_security(settings: Settings) -> dict[str, str]:
-    """How Debezium's own consumer logs in to Kafka, in Java's words."""
-    kafka = settings.kafka
-    found = {"security.protocol": kafka.security_protocol}
-    if kafka.security_protocol.startswith("SASL"):
-        module = "scram.Scram" if "SCRAM" in kafka.sasl_mechanism else "plain.Plain"
-        password = kafka.sasl_password.get_secret_value() if kafka.sasl_password else ""
-        found["sasl.mechanism"] = kafka.sasl_mechanism
-        found["sasl.jaas.config"] = (
-            f"org.apache.kafka.common.security.{module}LoginModule required "
-            f"username={_java(kafka.sasl_username or '')} password={_java(password)};"
-        )
-    if kafka.security_protocol.endswith("SSL") and kafka.ssl_cafile:
-        found["ssl.truststore.type"] = "PEM"
-        found["ssl.truststore.location"] = str(kafka.ssl_cafile)
-    return found
-
-
-def _java(text: str) -> str:
-    """Quote a value of a JAAS line."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _pace() -> dict[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from typing import Any
 
 import httpx
 
+from connectors.kafka_security import reveal
 from connectors.settings import Settings
 
 
@@ -23,9 +25,15 @@ class ConnectClient:
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self.name = settings.connect.connector
+        connect = settings.connect
+        self.name = connect.connector
+        login = (connect.username or "", reveal(connect.password))
         self._client = httpx.AsyncClient(
-            base_url=settings.connect.url, timeout=30.0, transport=transport
+            base_url=connect.url,
+            timeout=30.0,
+            transport=transport,
+            auth=login if connect.username else None,
+            verify=ssl.create_default_context(cafile=connect.ssl_cafile),
         )
 
     async def __aenter__(self) -> ConnectClient:

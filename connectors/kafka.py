@@ -5,7 +5,6 @@ caller passes by name comes on top.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupIdNotFound,
     GroupLoadInProgressError,
+    KafkaConnectionError,
     KafkaError,
     NotCoordinatorForGroupError,
     for_code,
@@ -30,6 +30,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
+from connectors.kafka_security import reveal, tls_context, why_refused
 from connectors.settings import Settings
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -52,14 +53,13 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "security_protocol": kafka.security_protocol,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
     }
-    if kafka.security_protocol.endswith("SSL"):
-        options["ssl_context"] = ssl.create_default_context(cafile=kafka.ssl_cafile)
-    if kafka.security_protocol.startswith("SASL"):
-        password = kafka.sasl_password
+    if kafka.encrypts:
+        options["ssl_context"] = tls_context(kafka)
+    if kafka.logs_in:
         options |= {
             "sasl_mechanism": kafka.sasl_mechanism,
             "sasl_plain_username": kafka.sasl_username,
-            "sasl_plain_password": password.get_secret_value() if password else None,
+            "sasl_plain_password": reveal(kafka.sasl_password),
         }
     return options
 
@@ -121,10 +121,22 @@ async def started_consumer(
 
 @asynccontextmanager
 async def started_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Open an administrator for a block."""
+    """Open an administrator for a block.
+
+    Every process and most commands begin with one.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaConnectionError
+        If no broker lets us in; the message says why, and which setting to look at.
+    """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await admin.start()
+        try:
+            await admin.start()
+        except KafkaConnectionError as error:
+            why = await why_refused(settings.kafka, client_options(settings))
+            raise KafkaConnectionError(why) from error
         yield admin
     finally:
         await admin.close()

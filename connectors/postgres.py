@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import secrets
 from typing import TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -47,10 +48,16 @@ VIEW_COLUMNS = frozenset(
 )
 """What ``analytics.positions_valued`` needs of the source's ``positions``."""
 
+FILE_OPTIONS = ("sslrootcert", "sslcert", "sslkey")
+
 SCHEMA_LOCK = 0x64656C74
 """Advisory lock of who applies the schema."""
 
 _ITERATIONS = 4096
+
+
+class AddressError(OSError):
+    """The connection string cannot be used: trying again is of no use."""
 
 
 class SchemaError(Exception):
@@ -62,19 +69,38 @@ async def connect(dsn: str, application: str, *, seconds: float = 10.0) -> Conne
 
     Raises
     ------
+    AddressError
+        When ``dsn`` cannot be used, or a file that it names is not there.
     OSError, TimeoutError
-        When the server cannot be reached within ``seconds``.
+        When the server cannot be reached within ``seconds``, or its certificate is
+        not trusted.
     asyncpg.PostgresError
         When it refuses.
     """
-    return await asyncpg.connect(
-        dsn,
-        timeout=seconds,
-        server_settings={
-            "application_name": f"deltafolio {application}",
-            "timezone": "UTC",
-        },
-    )
+    try:
+        return await asyncpg.connect(
+            dsn,
+            timeout=seconds,
+            server_settings={
+                "application_name": f"deltafolio {application}",
+                "timezone": "UTC",
+            },
+        )
+    except asyncpg.ClientConfigurationError as error:
+        raise AddressError(str(error)) from error
+    except FileNotFoundError as error:  # of a certificate; it does not say which
+        message = f"no file {' or '.join(files_of(dsn).values())}"
+        raise AddressError(message) from error
+
+
+def files_of(dsn: str) -> dict[str, str]:
+    """Certificates and keys that a connection string names, by libpq's names.
+
+    >>> files_of("postgresql://me@db/x?sslmode=verify-full&sslrootcert=/ca.pem")
+    {'sslrootcert': '/ca.pem'}
+    """
+    options = dict(parse_qsl(urlsplit(dsn).query))
+    return {name: options[name] for name in FILE_OPTIONS if name in options}
 
 
 async def apply_schema(postgres: PostgresSettings) -> None:

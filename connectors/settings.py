@@ -1,15 +1,18 @@
 """Every setting, with its default and its bounds.
 
-Read from the environment (``DELTAFOLIO_POSTGRES__DSN=…``), else from the file
-``settings.json`` that ``deltafolio up`` leaves in the state directory, else the
-default. Secrets never appear in ``repr``.
+Read from the environment (``DELTAFOLIO_POSTGRES__DSN=…``), else from a file of that
+name in the directory ``DELTAFOLIO_SECRETS``, else from the file ``settings.json`` that
+``deltafolio up`` leaves in the state directory, else the default. Secrets never appear
+in ``repr``.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import (
@@ -20,19 +23,32 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     WithJsonSchema,
+    field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from analytics.factors import SAMPLE_FACTORS, Factors
 
+SECRETS_VARIABLE = "DELTAFOLIO_SECRETS"
+
 SAMPLE = "sample"
 """Word for the factors that the sample data have."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,180}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,179}$")]
+"""Of a topic, a group, a connector: what Kafka takes, and room for what is added."""
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+"""Of PostgreSQL, such as needs no quotes."""
+
+OWN_SCHEMAS = ("analytics", "information_schema", "pg_catalog", "pg_toast")
+"""Schemas that cannot be the source: ours, whose rows would go in circles, and the
+server's."""
 
 
 class _Group(BaseModel):
@@ -44,29 +60,95 @@ class PostgresSettings(_Group):
     """The system of record, and where the sink writes."""
 
     dsn: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/deltafolio")
-    capture_user: str = "deltafolio_capture"
+    capture_user: Annotated[str, Field(min_length=1, max_length=63)] = (
+        "deltafolio_capture"
+    )
     capture_password: SecretStr = SecretStr("")
     slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "deltafolio"
     publication: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "deltafolio"
-    source_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "public"
+    source_schema: Identifier = "public"
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_an_address(cls, dsn: SecretStr) -> SecretStr:
+        try:
+            url = urlsplit(dsn.get_secret_value())
+            good = url.scheme in ("postgresql", "postgres") and url.port != 0
+        except ValueError:  # its text has the password in it, where one is not quoted
+            good = False
+        if not good:
+            message = (
+                "not postgresql://user:password@host:port/database (a password with "
+                "one of @ / : ? # % has to be percent-encoded)"
+            )
+            raise ValueError(message)
+        return dsn
+
+    @field_validator("source_schema")
+    @classmethod
+    def _is_not_ours(cls, name: str) -> str:
+        if name in OWN_SCHEMAS:
+            message = f"{name} cannot be the source"
+            raise ValueError(message)
+        return name
 
 
 class KafkaSettings(_Group):
-    """The brokers."""
+    """The brokers, and how to log in to them.
 
-    bootstrap: str = "127.0.0.1:9092"
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "PLAIN"
+    Files are PEM. ``ssl_certfile`` has the client's certificates and their private key
+    (PKCS #8), for brokers that ask for one. Debezium reads signals from Kafka by the
+    same settings: the files are needed at the same paths where Connect runs.
+    """
+
+    bootstrap: Annotated[
+        str, Field(pattern=r"^[^\s,:/@]+:\d{1,5}(,[^\s,:/@]+:\d{1,5})*$")
+    ] = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
+        "PLAINTEXT"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_key_password: SecretStr | None = None
     replication: int = Field(1, ge=1, le=5)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether connections are by TLS."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether connections say who they are, by SASL."""
+        return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.logs_in and not (self.sasl_username and self.sasl_password):
+            message = f"{self.security_protocol} needs sasl_username and sasl_password"
+            raise ValueError(message)
+        if not self.encrypts and (self.ssl_cafile or self.ssl_certfile):
+            message = (
+                f"certificates, and security_protocol {self.security_protocol}: "
+                "SSL or SASL_SSL is meant"
+            )
+            raise ValueError(message)
+        return self
 
 
 class ConnectSettings(_Group):
     """Kafka Connect's REST interface and the connector's name."""
 
-    url: str = "http://127.0.0.1:8083"
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] = (
+        "http://127.0.0.1:8083"
+    )
+    """Without user and password: what is in an address is in messages."""
+    username: str | None = None
+    password: SecretStr | None = None
+    ssl_cafile: Path | None = None
     connector: Name = "deltafolio"
 
 
@@ -84,6 +166,14 @@ class TopicSettings(_Group):
     positions: Name = "results.positions"
     risk: Name = "results.risk"
     symbols: Name = "results.symbols"
+
+    @model_validator(mode="after")
+    def _are_different(self) -> Self:
+        names = [name for _, name in self if isinstance(name, str)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            message = f"two topics with one name: {', '.join(twice)}"
+            raise ValueError(message)
+        return self
 
 
 class CalendarSettings(_Group):
@@ -219,8 +309,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over what is passed (the state directory's file)."""
-        return env_settings, init_settings
+        """Let the environment win over what is passed (the state directory's file).
+
+        A directory of secrets, as Docker and Kubernetes mount them, lies between.
+        """
+        secrets = NestedSecretsSettingsSource(
+            file_secret_settings,
+            secrets_dir=os.environ.get(SECRETS_VARIABLE) or None,
+            secrets_dir_missing="error",
+        )
+        return env_settings, secrets, init_settings
 
     @classmethod
     def load(cls, home: Path | None = None) -> "Settings":

@@ -27,6 +27,7 @@ import asyncpg  # type: ignore[import-untyped]
 from connectors.postgres import (
     RESULTS_SCHEMA,
     SINK_ROLE,
+    AddressError,
     Connection,
     connect,
     quote,
@@ -67,8 +68,8 @@ def _border() -> Iterator[None]:
     """Turn foreign errors into the sink's."""
     try:
         yield
-    except asyncpg.ClientConfigurationError as error:
-        message = f"the connection string is not one: {error}"
+    except AddressError as error:
+        message = f"the connection string cannot be used: {error}"
         raise SinkSetupError(message) from error
     except _UNAVAILABLE as error:
         message = f"PostgreSQL is out of reach: {error or type(error).__name__}"

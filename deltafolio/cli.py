@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+BAD_SETTINGS = 2
 
 # In the order in which a newcomer meets them.
 _PARTS = (
@@ -63,5 +67,9 @@ for _part in _PARTS:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; settings that cannot be are told, and exit 2."""
+    try:
+        app()
+    except (ValidationError, SettingsError) as error:
+        typer.echo(f"settings: {error}", err=True)
+        raise SystemExit(BAD_SETTINGS) from error

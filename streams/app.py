@@ -7,7 +7,6 @@ next, what may be published, what is acknowledged) is the handler's business.
 
 import os
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ import faust
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
+from connectors.kafka_security import reveal, tls_context
 from connectors.settings import KafkaSettings, Settings
 from streams import faust_patch
 
@@ -194,14 +194,11 @@ def _broker(bootstrap: str) -> str:
 
 def _credentials(kafka: KafkaSettings) -> Any:
     """Faust's own form of what ``connectors.kafka`` gives to plain clients."""
-    context = None
-    if kafka.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
-    if kafka.security_protocol.startswith("SASL"):
-        password = kafka.sasl_password
+    context = tls_context(kafka) if kafka.encrypts else None
+    if kafka.logs_in:
         return faust.SASLCredentials(
             username=kafka.sasl_username,
-            password=password.get_secret_value() if password else None,
+            password=reveal(kafka.sasl_password),
             mechanism=kafka.sasl_mechanism,
             ssl_context=context,
         )

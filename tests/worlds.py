@@ -45,7 +45,9 @@ def calendar_of(settings: Settings) -> Calendar:
     return load_calendar(bounds.name, bounds.start, bounds.end)
 
 
-def world_settings(info: StackInfo, home: Path, **worker: Any) -> Settings:
+def world_settings(
+    info: StackInfo, home: Path, kafka: KafkaSettings | None = None, **worker: Any
+) -> Settings:
     """Settings in which every name is this world's own.
 
     Of families, money alone unless a test asks for more: the oracle of the others
@@ -66,7 +68,7 @@ def world_settings(info: StackInfo, home: Path, **worker: Any) -> Settings:
             capture_password=SecretStr(CAPTURE_PASSWORD),
             slot=name,
         ),
-        kafka=KafkaSettings(bootstrap=info.bootstrap),
+        kafka=kafka or KafkaSettings(bootstrap=info.bootstrap),
         connect=ConnectSettings(url=info.connect_url, connector=name),
         topics=TopicSettings(partitions=4, **topics),
         worker=WorkerSettings(app_id=name, **{"families": MONEY_FAMILIES, **worker}),
@@ -157,10 +159,14 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    info: StackInfo, home: Path, workers: int = 1, **worker: Any
+    info: StackInfo,
+    home: Path,
+    workers: int = 1,
+    kafka: KafkaSettings | None = None,
+    **worker: Any,
 ) -> AsyncIterator[World]:
     """Make a world, run it, and leave nothing of it but its topics."""
-    world = World(world_settings(info, home, **worker), workers)
+    world = World(world_settings(info, home, kafka, **worker), workers)
     name = world.settings.postgres.slot
     await _execute(info, f"CREATE DATABASE {name}")
     await apply_schema(world.settings.postgres)

@@ -16,9 +16,12 @@ import sys
 PR_SET_KEEPCAPS = 8
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
+CAP_SETPCAP = 8
 
 
 class _Header(ctypes.Structure):
@@ -57,11 +60,19 @@ def keep_search() -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     header = _Header(CAPABILITY_VERSION_3, 0)
+
+    def hold(*capabilities: int) -> bool:
+        mask = sum(1 << capability for capability in capabilities)
+        data = (_Data * 2)(_Data(mask, mask, mask), _Data(0, 0, 0))
+        return bool(libc.capset(ctypes.byref(header), data) == 0)
+
     # A container's usual set lacks the first one and has the second.
     for capability in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE):
-        mask = 1 << capability
-        data = (_Data * 2)(_Data(mask, mask, mask), _Data(0, 0, 0))
-        if libc.capset(ctypes.byref(header), data) == 0:
+        if hold(capability, CAP_SETPCAP):
+            # Else `access` leaves capabilities out of account, and initdb, which
+            # asks it, finds no server beside itself.
+            libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+        if hold(capability):
             raised = libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
             if raised == 0:
                 return

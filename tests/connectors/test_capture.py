@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import time
@@ -121,11 +122,13 @@ def test_what_would_lose_or_hide_rows_is_set() -> None:
 
 def test_the_database_is_the_one_of_the_settings() -> None:
     dsn = "postgresql://admin:secret@db.example:6543/books%201?sslmode=verify-full"
+    dsn += "&sslrootcert=/ca.pem"
     found = config(postgres=PostgresSettings(dsn=SecretStr(dsn)))
     assert found["database.hostname"] == "db.example"
     assert found["database.port"] == "6543"
     assert found["database.dbname"] == "books 1"
     assert found["database.sslmode"] == "verify-full"
+    assert found["database.sslrootcert"] == "/ca.pem"
     assert found["database.user"] == "deltafolio_capture"
     assert "secret" not in json.dumps(found)
 
@@ -137,13 +140,29 @@ def test_a_secured_kafka_is_logged_in_to() -> None:
         sasl_username="me",
         sasl_password=SecretStr('a"b\\c'),
         ssl_cafile=Path("/ca.pem"),
+        ssl_certfile=Path("/me.pem"),
+        ssl_key_password=SecretStr("key"),
     )
     found = config(kafka=kafka)
+    assert found["signal.consumer.ssl.keystore.location"] == "/me.pem"
+    assert found["signal.consumer.ssl.key.password"] == "key"
     assert found["signal.consumer.security.protocol"] == "SASL_SSL"
     assert found["signal.consumer.ssl.truststore.location"] == "/ca.pem"
     jaas = found["signal.consumer.sasl.jaas.config"]
     assert "scram.ScramLoginModule" in jaas
     assert r'password="a\"b\\c";' in jaas
+
+
+async def test_a_connect_with_a_login_is_logged_in_to() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        login = base64.b64encode(b"me:open-sesame").decode()
+        assert request.headers["authorization"] == f"Basic {login}"
+        return httpx.Response(200, json=RUNNING)
+
+    connect = ConnectSettings(username="me", password=SecretStr("open-sesame"))
+    transport = httpx.MockTransport(answer)
+    async with ConnectClient(Settings(connect=connect), transport) as client:
+        assert await client.status() == RUNNING
 
 
 def test_only_captured_tables_can_be_asked_for() -> None:

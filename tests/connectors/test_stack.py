@@ -371,5 +371,15 @@ def test_a_closed_directory_is_passed_and_stays_closed(tmp_path: Path) -> None:
         as_nobody(inside, "/bin/mkdir", str(closed / "not ours"))
 
 
+@needs_root
+def test_a_program_that_asks_first_is_let_through_too(tmp_path: Path) -> None:
+    """As initdb does, which looks for the server beside itself by ``access``."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (inside := closed / "inside").mkdir(mode=0o755)
+    ask = "import os, sys; sys.exit(not os.access(sys.argv[1], os.R_OK | os.X_OK))"
+    as_nobody(inside, sys.executable, "-I", "-S", "-c", ask, str(inside))
+
+
 def test_properties_are_a_line_each() -> None:
     assert render_properties({"a.b": "c=d", "e": ""}) == "a.b=c=d\ne=\n"

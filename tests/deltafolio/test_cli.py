@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from connectors.settings import Settings
 from connectors.stack.process import identify
-from deltafolio.cli import app
+from deltafolio.cli import app, main
 from deltafolio.run_cmds import until_stopped
 from deltafolio.supervisor import read_status
 
@@ -144,3 +144,15 @@ def test_run_all_ends_with_all_its_processes_at_a_signal(tmp_path: Path) -> None
     assert running.returncode == 0
     assert [pid for pid in pids if identify(pid)] == []
     assert read_status(tmp_path) == []
+
+
+def test_settings_that_cannot_be_are_told_without_a_trace(monkeypatch, capsys):
+    monkeypatch.setenv("DELTAFOLIO_KAFKA__REPLICATION", "many")
+    monkeypatch.setattr("sys.argv", ["deltafolio", "status"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("settings: ")
+    assert "kafka.replication" in said
+    assert "many" not in said

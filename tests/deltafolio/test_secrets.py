@@ -13,7 +13,12 @@ from connectors.settings import Settings
 from deltafolio.cli import app
 
 SECRET = "open-sesame"  # noqa: S105 - of nothing
-FIELDS = ["POSTGRES__CAPTURE_PASSWORD", "KAFKA__SASL_PASSWORD"]
+FIELDS = [
+    "POSTGRES__CAPTURE_PASSWORD",
+    "KAFKA__SASL_PASSWORD",
+    "KAFKA__SSL_KEY_PASSWORD",
+    "CONNECT__PASSWORD",
+]
 
 
 @pytest.fixture
@@ -44,7 +49,13 @@ def test_settings_do_not_show_them(home):
 
 @pytest.mark.parametrize(
     "name",
-    ["KAFKA__SASL_PASSWROD", "POSTGRES__CAPTURE_PASSWORT", "KAFKA__REPLICATION"],
+    [
+        "KAFKA__SASL_PASSWROD",
+        "POSTGRES__CAPTURE_PASSWORT",
+        "KAFKA__REPLICATION",
+        "KAFKA__SECURITY_PROTOCOL",
+        "POSTGRES__DSN",
+    ],
 )
 def test_an_error_of_the_settings_names_the_setting_and_not_the_value(
     home, monkeypatch, name
@@ -54,6 +65,14 @@ def test_an_error_of_the_settings_names_the_setting_and_not_the_value(
         Settings.load()
     assert SECRET not in str(caught.value)
     assert name.rpartition("__")[2].lower() in str(caught.value)
+
+
+def test_a_password_that_spoils_the_address_is_not_shown(home, monkeypatch):
+    dsn = f"postgresql://me:{SECRET}/7@db.example:5432/x"  # a slash ends the host
+    monkeypatch.setenv("DELTAFOLIO_POSTGRES__DSN", dsn)
+    with pytest.raises(ValidationError, match="percent-encoded") as caught:
+        Settings.load()
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize(
