@@ -42,6 +42,7 @@ from connectors.sink import (
 )
 from connectors.sink_records import COPY_FORMAT, Cell, Reader, RowWriter
 from connectors.sink_sql import Statements
+from connectors.steps import Step, crash
 
 log = logging.getLogger(__name__)
 
@@ -195,13 +196,16 @@ class PostgresSink:
             written = await self._merge(connection, upserts, refused)  # S4, S5
             if retractions:
                 written += await self._retract(connection, retractions)  # S6
+                crash.done(Step.S6)
             if refused:
                 await self._refuse(connection, refused)  # S7
+                crash.done(Step.S7)
                 written += Written(refused=len(refused))
             await connection.executemany(  # S8
                 self._sql.offsets,
                 [(self._topic, partition, at) for partition, at in offsets.items()],
             )
+        crash.done(Step.S8)
         return written
 
     async def _merge(
@@ -236,8 +240,10 @@ class PostgresSink:
             columns=self._writer.columns,
             **COPY_FORMAT,
         )
+        crash.done(Step.S4)
         stored = _count(await connection.execute(self._sql.merge))
         await connection.execute(self._sql.forget_retractions)
+        crash.done(Step.S5)
         return Written(stored=stored, stale=len(cells) - stored)
 
     async def _retract(self, connection: Connection, cells: list[Cell]) -> Written:

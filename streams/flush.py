@@ -24,12 +24,12 @@ from time import monotonic
 
 from analytics.results import ALL_FAMILIES, SNAPSHOTS, Result
 from connectors.deadletters import encode_letter
+from connectors.steps import Step, crash
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 from streams.publisher import NotOwnerError
 from streams.record import Record
 from streams.state import Dump
-from streams.steps import Step, crash
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class Flush:
         # States, what was said, and what is still to be looked at agree now.
         dumps = self._put_down() if checkpoint else {}
         market = self._put_down_market() if checkpoint else None
-        crash.done(Step.DERIVE)  # E3
+        crash.done(Step.E3)
         watch.lap("derive")
         lost = await self._publish(results)  # E4
         watch.lap("publish")
@@ -190,17 +190,17 @@ class Flush:
             watch.tell()
             return not lost
         await self._write_letters()  # E5
-        crash.done(Step.LETTERS)
+        crash.done(Step.E5)
         if generation != self._parts.ownership.generation:
             # Another owner may have said something that these states do not know.
             self._distrust(dumps)
             return False
         sealed = await self._write_states(dumps)  # E6
-        crash.done(Step.CHECKPOINT)
+        crash.done(Step.E6)
         await self._write_market(market)  # E7
-        crash.done(Step.MARKET_CHECKPOINT)
+        crash.done(Step.E7)
         self._portfolios.acknowledge(sealed)  # E8
-        crash.done(Step.ACKNOWLEDGE)
+        crash.done(Step.E8)
         watch.lap("checkpoint")
         watch.tell()
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
@@ -240,7 +240,7 @@ class Flush:
         if not results:
             return set()
         lost = await self._parts.publisher.publish(results)
-        crash.done(Step.PUBLISH)
+        crash.done(Step.E4)
         for partition in lost:
             self._portfolios.drop(partition)
         for family, count in Counter(result.family for result in results).items():

@@ -10,8 +10,8 @@ from connectors.deadletters import DeadLetter, Place, letter_of
 from connectors.debezium import Refused
 from connectors.journal import Batch, JournalFormatError, decode
 from connectors.settings import TopicSettings
+from connectors.steps import Step, crash, offsets
 from streams.metrics import Metrics
-from streams.steps import Step, crash, offsets
 
 MARKET_PARTITION = 0
 BROKEN = "broken_record"
@@ -53,7 +53,7 @@ class Folder:
         _check(self._topics.market, offset, self._engine.market_offset())
         place = Place(self._topics.market, MARKET_PARTITION, offset, timestamp)
         batch = self._decoded(place, value)
-        crash.done(Step.DECODE)
+        crash.done(Step.E1)
         self._engine.fold_market(
             batch.changes,
             next_offset=offset + 1,
@@ -61,7 +61,7 @@ class Folder:
             more=batch.more,
             partial=batch.partial,
         )
-        crash.done(Step.FOLD)
+        crash.done(Step.E2)
         self._metrics.folded(self._topics.market, len(batch.changes))
 
     def portfolios(
@@ -71,7 +71,7 @@ class Folder:
         topic = self._topics.portfolios
         _check(topic, offset, self._engine.partition_offset(partition))
         batch = self._decoded(Place(topic, partition, offset, timestamp), value)
-        crash.done(Step.DECODE)
+        crash.done(Step.E1)
         self._engine.fold_partition(
             partition,
             batch.changes,
@@ -81,7 +81,7 @@ class Folder:
             partial=batch.partial,
         )
         offsets.fold(partition, offset)
-        crash.done(Step.FOLD)
+        crash.done(Step.E2)
         self._metrics.folded(topic, len(batch.changes))
 
     def take_letters(self) -> list[DeadLetter]:

@@ -44,12 +44,12 @@ from connectors.kafka import (
     started_admin,
 )
 from connectors.settings import Settings
+from connectors.steps import Step, crash
 from connectors.topics import ensure_topics
 from streams.door import Door, Writes
 from streams.holdback import Holdback
 from streams.intake_group import born_now
 from streams.intake_stats import IntakeStats
-from streams.intake_steps import IntakeStep, Steps, steps_from_environment
 from streams.ledger import Ledger, Offsets
 
 log = logging.getLogger(__name__)
@@ -109,14 +109,14 @@ class Intake:
         settings: Settings,
         *,
         now: Callable[[], float] = time.time,
-        done: Steps | None = None,
+        done: Callable[[Step], None] = crash.done,
     ) -> None:
         self.stats = IntakeStats()
         self._settings = settings
         bounds = settings.calendar
         self._calendar = load_calendar(bounds.name, bounds.start, bounds.end)
         self._today = exchange_today(exchange_zone(bounds.name), now)
-        self._done = done or steps_from_environment()
+        self._done = done
         self._owner = _Owner()
         self._consumer: AIOKafkaConsumer = None
         self._producer: AIOKafkaProducer = None
@@ -205,6 +205,8 @@ class Intake:
                 found = await self._consumer.getmany(
                     timeout_ms=patience, max_records=ROUND_RECORDS
                 )
+                if found:
+                    self._done(Step.I1)
                 if term != self._owner.term:
                     return  # what was read is read again by who has the logs now
                 await self._take(door, found, clock())
@@ -244,7 +246,7 @@ class Intake:
         caught_up = await self._is_caught_up(door.ledger)
         door.tick(now, self._today(), caught_up=caught_up)
         if found:
-            self._done(IntakeStep.TAKEN)
+            self._done(Step.I2)
 
     async def _look_into_holes(self, door: Door) -> None:
         """Tell records that were cut off from what never was a record."""
@@ -273,19 +275,19 @@ class Intake:
         topics = self._settings.topics
         if writes.announce:
             await self._commit_offsets(door, door.announcement())
-            self._done(IntakeStep.ANNOUNCED)
+            self._done(Step.I3)
         await self._append(
             *((topics.deadletters, 0, *note) for note in writes.letters),
             *((topics.held, 0, *note) for note in writes.held),
             *((*made.place, None, made.value) for made in writes.journal),
         )
-        self._done(IntakeStep.APPENDED)
+        self._done(Step.I4)
         if writes.forget_letters or writes.forget_held:
             await self._append(
                 *((topics.deadletters, 0, *note) for note in writes.forget_letters),
                 *((topics.held, 0, *note) for note in writes.forget_held),
             )
-            self._done(IntakeStep.REMOVED)
+            self._done(Step.I5)
 
     async def _append(
         self, *records: tuple[str, int, bytes | None, bytes | None]
@@ -301,7 +303,7 @@ class Intake:
     async def _commit(self, door: Door) -> None:
         offsets = door.committable()
         if offsets and await self._commit_offsets(door, offsets):
-            self._done(IntakeStep.COMMITTED)
+            self._done(Step.I6)
 
     async def _commit_offsets(self, door: Door, offsets: Offsets) -> bool:
         try:

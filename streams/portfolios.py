@@ -25,10 +25,10 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from connectors.steps import Step, crash, offsets
 from streams.app import FaustApp
 from streams.checkpoint import by_partition
 from streams.parts import Parts
-from streams.steps import Step, crash, offsets
 
 logger = logging.getLogger(__name__)
 
@@ -152,20 +152,20 @@ class Portfolios:
             if partition in self._ownership.live or not still_ours():
                 return
             said_until = self._take_up(partition)  # T3
-            crash.done(Step.TABLE)
+            crash.done(Step.T3)
             ends = await self._ends(partition)
             if still_ours():
                 await self._read_tails(partition, said_until, ends, still_ours)  # T4
-                crash.done(Step.TAIL)
+                crash.done(Step.T4)
             await self._read_log(partition, ends[self.place(partition)], generation)
             await self._parts.market.reached(ends[self._parts.market.place])  # T5
-            crash.done(Step.FILL)
+            crash.done(Step.T5)
             if still_ours():
                 self._parts.tails.judge(partition)
                 self._ownership.go_live(partition)  # T6
                 offset = self._engine.partition_offset(partition)
                 logger.info("partition %d is live at %d", partition, offset)
-                crash.done(Step.LIVE)
+                crash.done(Step.T6)
                 self._wake()
 
     def drop(self, partition: int) -> None:

@@ -38,6 +38,7 @@ from connectors.sink import (
 )
 from connectors.sink_postgres import PostgresSink
 from connectors.sink_records import Backlog
+from connectors.steps import Step, crash
 from connectors.topics import ensure_topics
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ async def write_family(settings: Settings, family: Family, stop: asyncio.Event) 
         sink = PostgresSink(dsn, family, topic)
         try:
             offsets = await unless(stop, sink.open())  # S1
+            crash.done(Step.S1)
             if offsets is not None:
                 async with _reading(settings, topic, offsets) as consumer:  # S2
                     await Pump(consumer, sink, family.name).run(stop)
@@ -173,6 +175,7 @@ async def _reading(
         for place in places:
             at = offsets.get(place.partition, 0)
             consumer.seek(place, position(place, at, first[place], end[place]))
+        crash.done(Step.S2)
         yield consumer
     finally:
         await consumer.stop()
@@ -278,6 +281,7 @@ class Pump:
             for records in found.values():
                 self._backlog.add(records)
             if found:
+                crash.done(Step.S3)
                 self._waiting.set()
             if self._backlog.size >= self._pace.waiting_bytes:
                 self._much.set()

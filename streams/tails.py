@@ -16,6 +16,7 @@ from aiokafka import ConsumerRecord
 
 from analytics.engine import Engine
 from analytics.results import Revision
+from connectors.steps import Step, crash
 from streams.filler import Filler
 from streams.metrics import Metrics
 from streams.publisher import Lane
@@ -66,12 +67,16 @@ class Tails:
                 cell = (said.owner, said.session)
                 last[cell] = said
                 highest[cell] = max(highest.get(cell, said.revision), said.revision)
+        if last:
+            crash.done(Step.R1)
         if still_ours():
             for cell, said in last.items():
                 self._set(lane.partition, family, said)
                 learned = Learned(family, *cell, said.revision, highest[cell])
                 self._learned[lane.partition].append(learned)
             lane.expected = stretch[1]
+            if last:
+                crash.done(Step.R2)
 
     async def repair(
         self, family: str, lane: Lane, still_ours: Callable[[], bool]
@@ -113,6 +118,7 @@ class Tails:
                     self._engine.forget_said(
                         partition, key.family, key.owner, key.session
                     )
+                    crash.done(Step.R3)
             self._overruled[partition] = waiting
             if not waiting:
                 del self._overruled[partition]

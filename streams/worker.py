@@ -22,13 +22,13 @@ import shutil
 from contextlib import AsyncExitStack, suppress
 
 from connectors.settings import Settings
+from connectors.steps import Step, crash
 from connectors.topics import Topic, compacted, ensure_topics, worker_topics
 from streams.app import changelog_topic, data_directory
 from streams.flush import Flush
 from streams.health import HealthServer
 from streams.parts import assemble
 from streams.portfolios import Portfolios
-from streams.steps import Step, crash
 from streams.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Worker:
                 clients.push_async_callback(client.stop)
                 await client.start()
             await parts.market_state.take_up(parts.filler)  # T1
-            crash.done(Step.MARKET_STATE)
+            crash.done(Step.T1)
             await self._together()
 
     async def _together(self) -> None:
@@ -134,7 +134,7 @@ class Worker:
                 tasks.create_task(parts.market.run())
                 ends = await parts.filler.ends([parts.market.place])
                 await parts.market.reached(ends[parts.market.place])  # T2
-                crash.done(Step.MARKET_LOG)
+                crash.done(Step.T2)
                 logger.info("market is at %d", parts.engine.market_offset())
                 tasks.create_task(self._flush.run())
                 tasks.create_task(watch.run())
@@ -154,9 +154,11 @@ class Worker:
     async def _put_down(self) -> None:
         """Z1, Z2: nothing more is folded; what was is published and put down."""
         self._portfolios.stop_folding()
+        crash.done(Step.Z1)
         if await self._flush.put_down(PUT_DOWN_S):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._parts.faust.commit(), LEAVE_S / 2)
+        crash.done(Step.Z2)
 
     async def _leave(self) -> None:
         """Z3: leave the group; if that takes too long, the session runs out."""
@@ -165,3 +167,4 @@ class Worker:
         if app.started:
             with suppress(TimeoutError):
                 await asyncio.wait_for(app.stop(), LEAVE_S)
+        crash.done(Step.Z3)

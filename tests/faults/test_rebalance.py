@@ -18,8 +18,6 @@ from pathlib import Path
 import pytest
 
 from connectors.stack import StackInfo
-from streams.steps import Step
-from tests.integration.test_worker import kill_after
 from tests.streams.journal_world import JournalWorld, open_journal_world
 
 pytestmark = pytest.mark.integration
@@ -29,9 +27,6 @@ SETTLED_S = 40.0
 WORKERS = 3
 PACE = 60.0
 """Records of load a second."""
-
-ONCE = {Step.MARKET_STATE, Step.MARKET_LOG}
-"""Steps that a process does once."""
 
 Pause = Callable[[], Awaitable[None]]
 
@@ -172,16 +167,5 @@ async def test_a_worker_that_slept_does_not_have_the_last_word(world):
     found = await world.settle(40)
     logs = [worker.log_tail() for worker in world.workers]
     assert found.none(), (found, logs)
-    await world.stop_workers()
-    await world.assert_no_record_skipped()
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("step", list(Step))
-async def test_a_kill_after_any_step_leaves_nothing_wrong(world, step):
-    await kill_after(world, step, 1 if step in ONCE else 2)
-    await start_some(world, 1)
-    found = await world.settle()
-    assert found.none(), world.workers[-1].log_tail()
     await world.stop_workers()
     await world.assert_no_record_skipped()

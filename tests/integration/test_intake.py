@@ -36,11 +36,11 @@ from connectors.kafka import (
 from connectors.postgres import apply_schema, connect
 from connectors.settings import CalendarSettings, Settings
 from connectors.stack import StackInfo
+from connectors.steps import Step
 from connectors.topics import ensure_topics
 from deltafolio.cli import app as command
 from deltafolio.local_app import save_settings
 from streams.intake import Intake, group_of, topics_read
-from streams.intake_steps import IntakeStep
 from tests.connectors.envelopes import PRICE, envelope, marker, to_bytes
 from tests.worlds import world_settings
 
@@ -90,9 +90,9 @@ class Lab:
             stop.set()
             await running
 
-    async def run_to_death(self, done: Callable[[IntakeStep], None]) -> None:
+    async def run_to_death(self, done: Callable[[Step], None], **options: Any) -> None:
         """Run an intake that is told of its steps, until it dies of one."""
-        intake = Intake(self.settings, done=done)
+        intake = Intake(self.settings, done=done, **options)
         await asyncio.wait_for(intake.run(asyncio.Event()), SECONDS)
 
     async def batches(self, topic: str) -> dict[int, list[Batch]]:
@@ -354,9 +354,9 @@ async def test_a_price_of_tomorrow_comes_tomorrow(open_lab: OpenLab) -> None:
         assert ("A", date(2024, 1, 5).toordinal()) in prices
 
 
-@pytest.mark.parametrize("step", [IntakeStep.TAKEN, IntakeStep.APPENDED])
+@pytest.mark.parametrize("step", [Step.I2, Step.I4])
 async def test_what_was_under_way_when_intake_died_is_only_repeated(
-    open_lab: OpenLab, step: IntakeStep
+    open_lab: OpenLab, step: Step
 ) -> None:
     lab = await open_lab()
     await lab.execute(
@@ -365,7 +365,7 @@ async def test_what_was_under_way_when_intake_died_is_only_repeated(
         "FROM generate_series(1, 3000) AS n",
     )
 
-    def die(done: IntakeStep) -> None:
+    def die(done: Step) -> None:
         if done is step:
             raise Crash
 
@@ -377,7 +377,7 @@ async def test_what_was_under_way_when_intake_died_is_only_repeated(
         assert len(await lab.until_rows("market_data_cache", 20)) == 20
     times = Counter((c.table, c.key, c.version) for c in await lab.changes())
     assert len(times) == 3020
-    if step is IntakeStep.APPENDED:
+    if step is Step.I4:
         assert max(times.values()) > 1
 
 
@@ -389,7 +389,7 @@ async def test_a_successor_takes_over_when_intake_is_killed(open_lab: OpenLab) -
         env={
             **os.environ,
             "DELTAFOLIO_HOME": str(lab.settings.home),
-            "DELTAFOLIO_INTAKE_CRASH_AT": "appended:5",
+            "DELTAFOLIO_CRASH_AT": "append:5",
         },
     )
     try:
@@ -496,8 +496,8 @@ async def test_topics_are_there_and_a_letter_never_repeats(open_lab: OpenLab) ->
     lab = await open_lab()
     await ensure_topics(lab.settings)
 
-    def die(done: IntakeStep) -> None:
-        if done is IntakeStep.APPENDED:
+    def die(done: Step) -> None:
+        if done is Step.I4:
             raise Crash
 
     await lab.execute(f"{PRICES} ('B', '2024-01-02', -1)")

@@ -16,12 +16,12 @@ from analytics.engine import Engine
 from analytics.results import MONEY_FAMILIES
 from connectors.journal import encode
 from connectors.settings import TopicSettings
+from connectors.steps import CRASH_VARIABLE, CrashPoint, OffsetLog
 from streams.faust_patch import NEVER
 from streams.folding import Folder, OutOfOrderError
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.ownership import Ownership
-from streams.steps import CRASH_VARIABLE, CrashPoint, OffsetLog
 from streams.watch import Watch
 
 SESSION = 6.0
@@ -115,7 +115,7 @@ def test_a_new_assignment_makes_nothing_live(ownership, group):
 
 # --- crash points -----------------------------------------------------------------
 
-DIE = "from streams.steps import *\nfor _ in range(5): crash.done(Step.PUBLISH)"
+DIE = "from connectors.steps import *\nfor _ in range(5): crash.done(Step.E4)"
 
 
 @pytest.mark.parametrize(

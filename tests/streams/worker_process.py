@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from connectors.settings import Settings
-from streams.steps import CRASH_VARIABLE, OFFSETS_VARIABLE
+from connectors.steps import CRASH_VARIABLE, OFFSETS_VARIABLE
 
 _numbers = itertools.count(1)
 

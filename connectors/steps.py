@@ -1,4 +1,4 @@
-"""The numbered steps of the worker's protocols, and a way to die between two.
+"""The numbered steps of all protocols, and a way to die between two.
 
 The numbers are those of ``docs/delivery.md`` and stand in the code where a step
 is done. A test sets ``DELTAFOLIO_CRASH_AT=publish:3`` and the process kills
@@ -18,24 +18,61 @@ OFFSETS_VARIABLE = "DELTAFOLIO_OFFSET_LOG"
 
 
 class Step(StrEnum):
-    """A step of ``docs/delivery.md``; the name used in ``DELTAFOLIO_CRASH_AT``."""
+    """A step of ``docs/delivery.md`` by its number there, and its name.
 
-    # Effects: E1 to E8.
-    DECODE = "decode"
-    FOLD = "fold"
-    DERIVE = "derive"
-    PUBLISH = "publish"
-    LETTERS = "letters"
-    CHECKPOINT = "checkpoint"
-    MARKET_CHECKPOINT = "market-checkpoint"
-    ACKNOWLEDGE = "acknowledge"
-    # Taking over: T1 to T6.
-    MARKET_STATE = "market-state"
-    MARKET_LOG = "market-log"
-    TABLE = "table"
-    TAIL = "tail"
-    FILL = "fill"
-    LIVE = "live"
+    >>> Step("publish").name
+    'E4'
+    """
+
+    # Intake: from a captured row to the journal.
+    I1 = "read"
+    I2 = "take"
+    I3 = "announce"
+    I4 = "append"
+    I5 = "remove"
+    I6 = "commit"
+    # A worker's effects.
+    E1 = "decode"
+    E2 = "fold"
+    E3 = "derive"
+    E4 = "publish"
+    E5 = "letters"
+    E6 = "checkpoint"
+    E7 = "market-checkpoint"
+    E8 = "acknowledge"
+    # Taking over.
+    T1 = "market-state"
+    T2 = "market-log"
+    T3 = "table"
+    T4 = "tail"
+    T5 = "fill"
+    T6 = "live"
+    # Two owners at once.
+    R1 = "stranger-read"
+    R2 = "stranger-heard"
+    R3 = "stranger-overruled"
+    # A worker's end.
+    Z1 = "stop-folding"
+    Z2 = "put-down"
+    Z3 = "leave"
+    # The sink.
+    S1 = "sink-open"
+    S2 = "sink-seek"
+    S3 = "sink-take"
+    S4 = "sink-copy"
+    S5 = "sink-merge"
+    S6 = "sink-retract"
+    S7 = "sink-refuse"
+    S8 = "sink-commit"
+
+
+def steps_of(protocols: str) -> list[Step]:
+    """List the steps of some protocols, by the letters of their numbers.
+
+    >>> [step.name for step in steps_of("Z")]
+    ['Z1', 'Z2', 'Z3']
+    """
+    return [step for step in Step if step.name[0] in protocols]
 
 
 class CrashPoint:
