@@ -345,16 +345,19 @@ class Outcome:
     payloads: dict[bytes, bytes | None] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     results: int = 0
+    changes: list[Change] = field(default_factory=list)
+    removed: set[bytes] = field(default_factory=set)
 
 
 class Pipe:
     """Door, packing, engine and record writer, without Kafka between them."""
 
-    def __init__(self, door: type[Door] = Door) -> None:
+    def __init__(self, door: type[Door] = Door, calendar: Calendar = CALENDAR) -> None:
         self.outcome = Outcome()
+        self.calendar = calendar
         ledger = Ledger({}, dict.fromkeys(PLACES, 0), ENDS)
         stats = self.outcome.stats
-        self.door = door(SETTINGS, CALENDAR, ledger, Holdback(DAYS[-1]), stats)
+        self.door = door(SETTINGS, calendar, ledger, Holdback(DAYS[-1]), stats)
         self.engine: Engine = make_engine(SETTINGS, CALENDAR)
         for partition in range(SETTINGS.topics.partitions):
             self.engine.add_partition(partition)
@@ -378,7 +381,7 @@ class Pipe:
     def _want(self, place: TopicPartition, record: Any) -> None:
         mark = read_redrive(record.headers)
         floor = mark.floor if mark else self.door.ledger.floor(place)
-        found = decode(record.value, CALENDAR, floor)
+        found = decode(record.value, self.calendar, floor)
         changes = map(later, found.changes) if mark else found.changes
         self.outcome.wanted.update(repr(change).encode() for change in changes)
         name = f"{place.topic}/0/{record.offset}"
@@ -391,6 +394,7 @@ class Pipe:
         writes = self.door.drain()
         for key, value in writes.letters:
             self.outcome.letters[key] = value or b""
+        self.outcome.removed.update(key for key, _ in writes.forget_letters)
         for made in writes.journal:
             self._size("journal", made.value)
             self._fold(made.place, made.value)
@@ -417,6 +421,7 @@ class Pipe:
         self._offsets[place] += 1
         flags = {"tx": batch.tx, "more": batch.more, "partial": batch.partial}
         changes: list[Change] = batch.changes
+        self.outcome.changes += changes
         at = self._offsets[place]
         if place.topic == SETTINGS.topics.market:
             self.engine.fold_market(changes, next_offset=at, **flags)
