@@ -10,7 +10,7 @@ ARGS ?=
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults lint format bench lock clean
+.PHONY: help install demo test faults lint format audit bench lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ lint: $(STAMP) ## ruff, mypy strict, import-linter
 format: $(STAMP) ## Lay out the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+audit: $(STAMP) ## Known vulnerabilities of what is locked (asks OSV)
+	$(BIN)/python .ci/audit.py
 
 bench: $(STAMP) ## Latency, intake, cold start, raw pipe: minutes
 	$(BIN)/python -m bench $(ARGS)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import asyncpg  # type: ignore[import-untyped]
+
+from connectors.calendar import load_calendar
 from connectors.capture_status import (
     LAG_WARNING,
     CaptureStatus,
@@ -14,9 +17,16 @@ from connectors.capture_status import (
     capture_status,
 )
 from connectors.capture_watch import History
+from connectors.exchange import exchange_today, exchange_zone
+from connectors.postgres import Connection, connect
+from connectors.prices import Prices, read_prices
 from connectors.settings import Settings
 from connectors.stack import ServiceStatus, Stack
+from deltafolio.lag import Lag, read_lags
 from deltafolio.supervisor import AppStatus, read_status
+
+SHOWN = 5
+"""So many symbols without a close are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +41,76 @@ class Status:
         Of the application that were started under the state directory.
     capture
         Connector and slot, wherever they are.
+    lags
+        How far intake, workers and sink are behind, or why that cannot be told.
+    prices
+        Whether the newest session has its closes, or why that cannot be told.
     """
 
     services: list[ServiceStatus]
     processes: list[AppStatus]
     capture: CaptureStatus
+    lags: list[Lag] | str = field(default_factory=list)
+    prices: Prices | str | None = None
 
     @property
     def is_well(self) -> bool:
-        """Whether everything that was started runs, and rows are captured."""
+        """Whether all that was started runs, rows are captured and nobody is late.
+
+        Prices that did not come are told, and are no fault of ours.
+        """
         return (
             all(one.healthy for one in self.services)
             and all(one.pid for one in self.processes)
             and self.capture.is_well
+            and not isinstance(self.lags, str)
+            and not any(lag.is_late for lag in self.lags)
         )
 
 
 async def look(settings: Settings, stack: Stack) -> Status:
     """Look at everything; nothing that is away raises."""
     services = stack.status()
+    lags, prices = await _progress(settings)
     return Status(
         services=services if any(one.port for one in services) else [],
         processes=read_status(settings.home),
         capture=await capture_status(settings),
+        lags=lags,
+        prices=prices,
     )
+
+
+async def _progress(
+    settings: Settings,
+) -> tuple[list[Lag] | str, Prices | str | None]:
+    """Lags and prices; both need PostgreSQL."""
+    try:
+        connection = await connect(settings.postgres.dsn.get_secret_value(), "status")
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        why = "PostgreSQL does not answer"
+        return why, why
+    try:
+        return await _lags(settings, connection), await _prices(settings, connection)
+    finally:
+        await connection.close()
+
+
+async def _lags(settings: Settings, connection: Connection) -> list[Lag] | str:
+    try:
+        return await read_lags(settings, connection)
+    except asyncpg.PostgresError as error:
+        return str(error)
+
+
+async def _prices(settings: Settings, connection: Connection) -> Prices | str | None:
+    dates, schema = settings.calendar, settings.postgres.source_schema
+    calendar = load_calendar(dates.name, dates.start, dates.end)
+    today = exchange_today(exchange_zone(dates.name), time.time)()
+    try:
+        return await read_prices(connection, schema, calendar, today)
+    except asyncpg.PostgresError as error:
+        return str(error)
 
 
 def lines_of(status: Status) -> Iterator[str]:
@@ -68,6 +124,52 @@ def lines_of(status: Status) -> Iterator[str]:
         yield _line(app.name, "running" if app.pid else "ended", app.pid, None, app.log)
     yield ""
     yield from capture_lines(status.capture)
+    yield from lag_lines(status.lags)
+    yield from price_lines(status.prices)
+
+
+def lag_lines(lags: list[Lag] | str) -> Iterator[str]:
+    """Write down who is behind, and whose oldest record waits too long.
+
+    >>> list(lag_lines([Lag("intake", 3, 0.2, 60.0), Lag("sink", 0, None, 60.0)]))
+    ['lag         intake 3 records (0 s), sink 0 records']
+    """
+    if isinstance(lags, str):
+        yield f"lag         {lags}"
+        return
+    if lags:
+        yield "lag         " + ", ".join(map(_lag, lags))
+    for lag in lags:
+        if lag.is_late:
+            yield f"            {lag.reader} DOES NOT KEEP UP, or stands still"
+
+
+def _lag(lag: Lag) -> str:
+    waits = "" if lag.seconds is None else f" ({lag.seconds:.0f} s)"
+    return f"{lag.reader} {lag.records} records{waits}"
+
+
+def price_lines(prices: Prices | str | None) -> Iterator[str]:
+    """Write down which symbols have no close of the last session."""
+    if isinstance(prices, str):
+        yield f"prices      {prices}"
+        return
+    if prices is None or not prices.held:
+        return
+    if not prices.stale:
+        yield f"prices      {prices.session} for all {prices.held} held symbols"
+        return
+    yield (
+        f"prices      STALE: {len(prices.stale)} of {prices.held} held symbols have "
+        f"no close of {prices.session}"
+    )
+    shown = list(prices.stale.items())[:SHOWN]
+    more = ", …" if len(prices.stale) > SHOWN else ""
+    yield (
+        "            "
+        + ", ".join(f"{s} (last {d or 'never'})" for s, d in shown)
+        + more
+    )
 
 
 def service_state(one: ServiceStatus) -> str:

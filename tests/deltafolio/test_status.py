@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from connectors.capture_status import (
@@ -11,7 +13,9 @@ from connectors.capture_status import (
     Slot,
 )
 from connectors.capture_watch import History
-from deltafolio.status import capture_lines
+from connectors.prices import Prices
+from deltafolio.lag import Lag
+from deltafolio.status import Status, capture_lines, lines_of
 
 MUCH = LAG_WARNING + 1
 
@@ -32,3 +36,36 @@ def test_a_slot_that_needs_somebody_is_warned_of(slot, warning, well):
     words = ("WAL piles up", "NOT READ", "kept until", "WAL is gone")
     assert warning in said if warning else not any(word in said for word in words)
     assert found.is_well == well
+
+
+WELL = CaptureStatus(
+    Connector("RUNNING", "RUNNING"), Slot(True, "reserved", 1, 1), History()
+)
+
+
+@pytest.mark.parametrize(
+    ("lags", "warned", "well"),
+    [
+        ([Lag("intake", 900_000, 59.0, 60.0)], False, True),
+        ([Lag("intake", 1, 61.0, 60.0)], True, False),
+        ([Lag("workers", 1, None, 60.0)], False, True),
+        ("Kafka does not answer", False, False),
+    ],
+)
+def test_who_is_late_is_warned_of_and_who_has_much_is_not(lags, warned, well):
+    found = Status([], [], WELL, lags)
+    assert found.is_well == well
+    assert ("DOES NOT KEEP UP" in "\n".join(lines_of(found))) == warned
+
+
+def test_prices_that_did_not_come_are_told_and_no_fault():
+    days = {f"S{n}": date(2024, 3, 1) for n in range(7)} | {"S3": None}
+    found = Status([], [], WELL, [], Prices(date(2024, 3, 4), 9, days))
+    said = "\n".join(lines_of(found))
+    assert "STALE: 7 of 9 held symbols have no close of 2024-03-04" in said
+    assert "S0 (last 2024-03-01)" in said
+    assert "S3 (last never)" in said
+    assert "S5" not in said
+    assert found.is_well
+    fresh = Status([], [], WELL, [], Prices(date(2024, 3, 4), 9, {}))
+    assert "2024-03-04 for all 9 held symbols" in "\n".join(lines_of(fresh))
