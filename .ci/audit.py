@@ -56,7 +56,7 @@ def audit(report: Path) -> str:
     ]
     try:
         done = subprocess.run(  # noqa: S603 - a command of our own
-            command, capture_output=True, text=True, timeout=600, check=False
+            command, capture_output=True, text=True, timeout=180, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
