@@ -13,7 +13,7 @@ from bench.cold_start import cold_start
 from bench.latency import latency
 from bench.rig import rig
 
-ALONE = ("engine", "kernels", "intake", "sink")
+ALONE = ("engine", "kernels", "intake", "backfill", "sink")
 RUNNING = "rig"
 
 

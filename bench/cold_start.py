@@ -34,7 +34,7 @@ async def cold_start(made: Rig, workers: int, runs: int) -> None:
             spent.append(sum(app.supervisor.cpu_seconds().values()))
         finally:
             app.stop()
-        raw.append(await raw_pipe.run(app.settings, workers))
+        raw.append((await raw_pipe.run(app.settings, workers)).seconds)
     rates = [made.cells / one for one in seconds]
     ratios = [one / pipe for one, pipe in zip(seconds, raw, strict=True)]
     print(f"   journal to results: {spread(seconds, 's')}")

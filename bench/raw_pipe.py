@@ -5,7 +5,7 @@ processes as there are workers read the whole market and their share of the port
 journal, and write their share of the results' records to topics of their own, batched
 and compressed as a worker does. Ready records are in memory before the time begins.
 
-Used by ``bench.cold_start``, which measures both in the same run.
+Used by ``bench.cold_start`` and ``bench.backfill``, which measure both in one run.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import asyncio
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from analytics.results import ALL_FAMILIES
 from connectors.kafka import make_consumer, make_producer
 from connectors.settings import Settings
 from connectors.topics import ensure_topics
@@ -26,8 +28,17 @@ from streams.publisher import BATCH_BYTES
 Ready = dict[TopicPartition, list[tuple[bytes, bytes, list[tuple[str, bytes]]]]]
 
 
-async def run(settings: Settings, workers: int) -> float:
-    """Run one raw pipe beside the results of ``settings``; its seconds."""
+class Pipe(NamedTuple):
+    """What a raw pipe did: seconds, and bytes before compression."""
+
+    seconds: float
+    read: int
+    written: int
+    records: int
+
+
+async def run(settings: Settings, workers: int) -> Pipe:
+    """Run one raw pipe beside the results of ``settings``."""
     await ensure_topics(scratch(settings))
     children = [await _start(settings.home, i, workers) for i in range(workers)]
     for child in children:
@@ -37,11 +48,15 @@ async def run(settings: Settings, workers: int) -> float:
     for child in children:
         assert child.stdin  # noqa: S101 - a pipe
         child.stdin.write(b"go\n")
-    codes = [await child.wait() for child in children]
+    told = [await child.communicate() for child in children]
+    seconds = time.time() - began
+    codes = [child.returncode for child in children]
     if any(codes):
         message = f"the raw pipe failed: exit codes {codes}"
         raise RuntimeError(message)
-    return time.time() - began
+    counts = [map(int, out.split()) for out, _ in told]
+    read, written, records = map(sum, zip(*counts, strict=True))
+    return Pipe(seconds, read, written, records)
 
 
 def scratch(settings: Settings) -> Settings:
@@ -49,7 +64,7 @@ def scratch(settings: Settings) -> Settings:
     topics = settings.topics
     names = {
         field: f"raw.{getattr(topics, field)}"
-        for field in ("snapshots", "positions", "risk", "symbols", "market_checkpoint")
+        for field in (*ALL_FAMILIES, "market_checkpoint")
     }
     return settings.model_copy(update={"topics": topics.model_copy(update=names)})
 
@@ -80,7 +95,7 @@ async def child(home: Path, number: int, of: int) -> None:
     try:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        await _read(
+        journal = await _read(
             consumer,
             [TopicPartition(names.market, 0)]
             + [TopicPartition(names.portfolios, p) for p in mine],
@@ -89,6 +104,10 @@ async def child(home: Path, number: int, of: int) -> None:
     finally:
         await consumer.stop()
         await producer.stop()
+    written = [
+        len(key) + len(value) for some in ready.values() for key, value, _ in some
+    ]
+    print(sum(len(r.value) for r in journal), sum(written), len(written), flush=True)
 
 
 async def _results(settings: Settings, partitions: list[int]) -> Ready:
@@ -97,7 +116,7 @@ async def _results(settings: Settings, partitions: list[int]) -> Ready:
     consumer = make_consumer(settings)
     await consumer.start()
     try:
-        for family in ("snapshots", "positions"):
+        for family in settings.worker.families:
             for p in partitions:
                 place = TopicPartition(getattr(names, family), p)
                 records = await _read(consumer, [place])

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from analytics.results import ALL_FAMILIES, MONEY_FAMILIES
 from connectors.postgres import apply_schema, connect
 from connectors.settings import Settings
 from connectors.stack import Stack
@@ -25,6 +26,8 @@ from deltafolio.universe import Universe, make_universe
 from deltafolio.usage import cpu_seconds
 
 LIMIT = 1200.0
+CHOICES = {"money": MONEY_FAMILIES, "all": ALL_FAMILIES}
+"""What can be derived, in words."""
 
 
 @dataclass(slots=True)
@@ -64,8 +67,18 @@ class Rig:
             found |= cpu_seconds(app.supervisor, self.stack)
         return found
 
-    def derivation(self, workers: int, *more: str) -> LocalApp:
-        """Make an application with results of its own on the same journal."""
+    def derivation(self, workers: int, *more: str, **worker: object) -> LocalApp:
+        """Make an application with results of its own on the same journal.
+
+        Parameters
+        ----------
+        workers
+            How many.
+        more
+            Other processes beside them.
+        worker
+            Settings of the workers that are not those of the rig.
+        """
         self.runs += 1
         name = f"run{self.runs}"
         old = self.settings
@@ -85,7 +98,7 @@ class Rig:
             update={
                 "home": old.home / name,
                 "topics": topics,
-                "worker": old.worker.model_copy(update={"app_id": name}),
+                "worker": old.worker.model_copy(update={"app_id": name, **worker}),
             }
         )
         names = [*(f"worker-{i + 1}" for i in range(workers)), *more]

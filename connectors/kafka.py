@@ -73,7 +73,7 @@ def make_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
     chosen = {
         "enable_idempotence": True,
         "acks": "all",
-        "compression_type": "lz4",
+        "compression_type": "zstd",
         "max_batch_size": 1024 * 1024,
         "max_request_size": MAX_RECORD_BYTES,
         "linger_ms": 0,

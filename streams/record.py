@@ -29,6 +29,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST = 10**15
 """Below this a double holds an amount of 1/10 000 so that its text is exact."""
 
+KEPT = 10_000
+"""So many causes and instants are kept from one flush to the next: some megabytes."""
+
+_json = msgspec.json.Encoder().encode
+
 Headers = Sequence[tuple[str, bytes]]
 NO_HEADERS: list[tuple[str, bytes]] = []
 
@@ -77,23 +82,26 @@ def money(amount: int | None) -> str:
 class RecordWriter:
     """Makes records of results; keeps what neighbours have in common.
 
-    Thousands of results of one flush share their session, instant and cause, so
-    each of these is formatted once a flush. Costs about 2 µs a record.
+    Thousands of results of one flush share their session, instant and cause, and a
+    snapshot shares its cause with the lots of the same cell, so each of these is
+    formatted once. Costs about 3 µs a record, and 5 µs a cause.
     """
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
-        self._causes: dict[int, bytes] = {}
+        # By identity, and kept as long: another cause cannot have that identity.
+        self._causes: dict[int, tuple[Cause, bytes]] = {}
         self._instants: dict[int, bytes] = {}
         self._sessions: dict[int, bytes] = {}
 
     def forget(self) -> None:
-        """Drop what was kept of causes and instants; call it after a flush.
+        """Drop what was kept of causes and instants if that is much.
 
-        Causes are found by identity, so they must not outlive their results.
+        Call it after a flush.
         """
-        self._causes.clear()
-        self._instants.clear()
+        if len(self._causes) + len(self._instants) > KEPT:
+            self._causes.clear()
+            self._instants.clear()
 
     def key(self, owner: int | str, session: int) -> bytes:
         """Key of a record."""
@@ -140,33 +148,38 @@ class RecordWriter:
     def _cause(self, cause: Cause | None) -> bytes:
         if cause is None:
             return b"null"
-        text = self._causes.get(id(cause))
-        if text is None:
-            text = self._causes[id(cause)] = _cause(cause)
-        return text
+        kept = self._causes.get(id(cause))
+        if kept is None:
+            committed = self._instant(cause.ts)
+            kept = self._causes[id(cause)] = cause, _cause(cause, committed)
+        return kept[1]
 
 
-def _cause(cause: Cause) -> bytes:
+def _cause(cause: Cause, committed: bytes) -> bytes:
     """Write the change that last moved a number, for people: dates are dates."""
     key = [
         date.fromordinal(part).isoformat() if at and isinstance(part, int) else part
         for at, part in enumerate(cause.key)
     ]
     version = cause.version
-    return msgspec.json.encode(
-        {
-            "table": cause.table,
-            "key": key,
-            "committed": instant(cause.ts),
-            "version": [version.commit, version.lsn, version.order],
-            "changed": {column: [old, new] for column, old, new in cause.changed},
-        }
+    return (
+        b'{"table":%b,"key":%b,"committed":"%b","version":[%d,%d,%d],"changed":%b}'
+        % (
+            _json(cause.table),
+            _json(key),
+            committed,
+            version.commit,
+            version.lsn,
+            version.order,
+            _json({column: (old, new) for column, old, new in cause.changed}),
+        )
     )
 
 
 def _owner(family: str, owner: int | str) -> bytes:
-    name = b"symbol" if family == SYMBOLS else b"portfolio"
-    return b'"%b":%b' % (name, msgspec.json.encode(owner))
+    if family == SYMBOLS:
+        return b'"symbol":%b' % _json(owner)
+    return b'"portfolio":%d' % int(owner)
 
 
 def _previous(family: str, previous: Previous | None) -> bytes:
