@@ -1,18 +1,55 @@
-"""The exchange calendar, from exchange_calendars, with bounds from settings."""
+"""The exchange calendar, from exchange_calendars, with bounds from settings.
 
+Making it takes a second, and its libraries half a second more; every process needs it.
+So it is kept in the cache, by name, bounds, and the version of what made it.
+"""
+
+import os
 import warnings
+from contextlib import suppress
 from datetime import date
 from functools import lru_cache
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
 
 from analytics.calendar import Calendar
+from connectors.cache import cache_dir
+
+DIGEST = 32
+"""Bytes in front of a file: its digest."""
+
+
+class _Kept(msgspec.Struct):
+    """What is in a file."""
+
+    days: list[int]
+    closes: list[int]
 
 
 @lru_cache(maxsize=4)
 def load_calendar(name: str, start: date, end: date) -> Calendar:
-    """Build the sessions of ``name`` (for example ``XNYS``) in [start, end].
+    """Load the sessions of ``name`` (for example ``XNYS``) in [start, end].
 
-    Costs about a second for 46 years of XNYS; the value is kept.
+    Costs about a second for 46 years of XNYS, once; a hundredth when it is kept.
     """
+    file = cache_dir() / "calendars" / f"{name}-{start}-{end}-{_edition()}"
+    found = _read(file)
+    if found is None:
+        found = _make(name, start, end)
+        with suppress(OSError):  # then it is made again the next time
+            _write(file, found)
+    return Calendar(found.days, found.closes, start.toordinal(), end.toordinal())
+
+
+def _edition() -> str:
+    """Name the versions on which the sessions depend: rules, and time zones."""
+    return "-".join(map(version, ("exchange_calendars", "pandas", "tzdata")))
+
+
+def _make(name: str, start: date, end: date) -> _Kept:
     with warnings.catch_warnings():
         # exchange_calendars uses spellings that pandas 3 announces to remove.
         warnings.simplefilter("ignore")
@@ -21,6 +58,27 @@ def load_calendar(name: str, start: date, end: date) -> Calendar:
         source = exchange_calendars.get_calendar(
             name, start=start.isoformat(), end=end.isoformat()
         )
-        days = [stamp.date().toordinal() for stamp in source.sessions]
-        closes = [int(stamp.timestamp() * 1_000_000) for stamp in source.closes]
-    return Calendar(days, closes, start.toordinal(), end.toordinal())
+        return _Kept(
+            [stamp.date().toordinal() for stamp in source.sessions],
+            [int(stamp.timestamp() * 1_000_000) for stamp in source.closes],
+        )
+
+
+def _read(file: Path) -> _Kept | None:
+    """Read a file; None if there is none, or not as it was written."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    body = data[DIGEST:]
+    if blake2b(body, digest_size=DIGEST).digest() != data[:DIGEST]:
+        return None
+    return msgspec.msgpack.decode(body, type=_Kept)
+
+
+def _write(file: Path, kept: _Kept) -> None:
+    body = msgspec.msgpack.encode(kept)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_bytes(blake2b(body, digest_size=DIGEST).digest() + body)
+    part.replace(file)

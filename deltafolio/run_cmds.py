@@ -115,7 +115,7 @@ def serve(module: str) -> None:
 
 async def until_stopped(main: Main, settings: Settings) -> None:
     """Run ``main`` with an event that SIGTERM, SIGINT or the supervisor's end sets."""
-    from deltafolio.supervisor import SUPERVISED
+    from deltafolio.supervised import SUPERVISED
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -28,12 +28,7 @@ from connectors.stack.process import (
     read_identity,
     write_identity,
 )
-
-SUPERVISED = "DELTAFOLIO_SUPERVISED"
-"""Set in a process whose standard input is the supervisor's pipe."""
-
-PROCESS_NAME = "DELTAFOLIO_PROCESS"
-"""The name under which a process was started, for its log and its metrics."""
+from deltafolio.supervised import PROCESS_NAME, SUPERVISED
 
 STOP_SECONDS = 8.0
 """How long a process may take to stop before it is killed; all stop at once."""

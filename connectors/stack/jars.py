@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jgo
-import platformdirs
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL, default_maven_repo
 from jgo.maven import Artifact, MavenContext
 
+from connectors.cache import cache_dir
 from connectors.stack.errors import JarError
 from connectors.stack.versions import DEBEZIUM, KAFKA, LOG4J, SCALA
 
@@ -75,15 +75,6 @@ class Jar:
     def coordinate(self) -> str:
         """``group:artifact:version``."""
         return f"{self.group}:{self.artifact}:{self.version}"
-
-
-def cache_dir() -> Path:
-    """Directory of the cached jars.
-
-    ``DELTAFOLIO_CACHE`` if set, else the user's cache directory of this platform.
-    """
-    given = os.environ.get("DELTAFOLIO_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("deltafolio")
 
 
 def read_lock(path: Path = LOCK) -> list[Jar]:
