@@ -35,6 +35,8 @@ class Statements:
     ----------
     staged, stage
         Name of the staging table, and the statement that makes it.
+    is_known
+        Whether anything of the family is in the table, or a retraction remembered.
     merge
         Staged rows into the table, where newer than the row and than a retraction.
     forget_retractions
@@ -72,6 +74,10 @@ class Statements:
         self.stage = (
             f"CREATE TEMP TABLE {staged} WITH (toast_tuple_target = 8160) "
             f"ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"
+        )
+        self.is_known = (
+            f"SELECT EXISTS (SELECT FROM {table}) OR EXISTS "
+            f"(SELECT FROM {retractions} AS k WHERE {is_family})"
         )
         self.merge = (
             f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM {staged} AS s "

@@ -205,6 +205,48 @@ async def test_arrays_of_arrays_are_refused(results, reader):
     assert written == Written(refused=2)
 
 
+# --- into empty tables --------------------------------------------------------------
+
+
+@pytest.fixture
+async def first(results) -> AsyncIterator[PostgresSink]:
+    """A sink of a family of which there is nothing yet: rows need no merge."""
+    sink = sink_of(results)
+    await sink.open()
+    yield sink
+    await sink.close()
+
+
+NAVS = "SELECT array_agg(nav ORDER BY portfolio_id) FROM analytics.portfolio_snapshots"
+
+
+async def test_what_meets_the_first_rows_is_merged(first, reader):
+    records = [snapshot(p, DAY, (1, 1, 1), 10 * p, offset=p) for p in (1, 2)]
+    assert await first.write(records, {0: 3}) == Written(stored=2)
+    more = [
+        snapshot(3, DAY, (1, 1, 1), 30, offset=3),
+        snapshot(1, DAY, (2, 1, 1), 11, offset=4),
+        snapshot(2, DAY, (0, 9, 9), 22, offset=5),
+    ]
+    assert await first.write(more, {0: 6}) == Written(stored=2, stale=1)
+    assert await reader.fetchval(NAVS) == [11, 20, 30]
+
+
+async def test_a_retraction_before_any_row_holds_an_older_one_back(first, reader):
+    await first.write([retraction(1, DAY, (5, 1, 1))], {0: 1})
+    late = [snapshot(p, DAY, (4, 1, 1), 10, offset=p) for p in (1, 2)]
+    assert await first.write(late, {0: 3}) == Written(stored=1, stale=1)
+    assert await reader.fetchval(NAVS) == [10]
+
+
+async def test_a_retraction_of_another_day_is_remembered_by_the_next_sink(
+    results, reader
+):
+    await write(results, retraction(1, DAY, (5, 1, 1)))
+    late = [snapshot(p, DAY, (4, 1, 1), 10, offset=p) for p in (1, 2)]
+    assert await write(results, *late) == Written(stored=1, stale=1)
+
+
 # --- crashes --------------------------------------------------------------------------
 
 
