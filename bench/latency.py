@@ -7,6 +7,9 @@ and every portfolio that holds the symbol the first record is found that knows o
 (its ``as_of`` is not before the commit). Each such pair counts once.
 
     python -m bench.latency --rates 200,500,1000 --seconds 15
+
+With ``--replay 5000`` once more while a replay of all sessions derives so many records
+a second beside it (0: without a limit).
 """
 
 from __future__ import annotations
@@ -15,8 +18,12 @@ import argparse
 import asyncio
 import itertools
 import re
+import signal
+import sys
 import time
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,16 +31,20 @@ import numpy as np
 from aiokafka import TopicPartition
 from numpy.typing import NDArray
 
+from analytics.results import ALL_FAMILIES
 from bench.machine import cpu, head
-from bench.rig import Rig, derive_cold, rig
+from bench.rig import CHOICES, Rig, derive_cold, rig
 from connectors.kafka import make_consumer, places_of, started_admin
 from connectors.postgres import connect
 from connectors.settings import Settings
 from deltafolio.universe import Universe
+from replay.state import Phase, Runs
 
 TICK_SECONDS = 0.01
 WARM_SECONDS = 3.0
 REST_SECONDS = 4.0
+START_SECONDS = 4.0
+"""From the start of a replay's workers until they derive."""
 BUMPS = itertools.count(1)
 """Cents on top of a price; one series, so that no load repeats a price of another."""
 AS_OF = b'"as_of":"'
@@ -225,19 +236,76 @@ async def measure(
     )
 
 
+@asynccontextmanager
+async def replaying(
+    settings: Settings, universe: Universe, rate: float
+) -> AsyncIterator[None]:
+    """Have a replay of all sessions at work during a block; nothing of it is left."""
+    first, last = universe.sessions[-universe.live], universe.sessions[-1]
+    command = [
+        sys.executable,
+        "-m",
+        "deltafolio",
+        "--home",
+        str(settings.home),
+        "replay",
+    ]
+    limit = ["--rate", f"{rate:g}"] if rate else []
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        "run",
+        "--from",
+        first,
+        "--to",
+        last,
+        *limit,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        runs = Runs(settings.home)
+        # Another process writes that down.
+        while not [r for r in runs.all() if r.phase is Phase.DERIVE]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(START_SECONDS)
+        yield
+        over = (
+            "over before the measurement was"
+            if process.returncode is not None
+            else "on"
+        )
+        print(f"      the replay beside it went {over}")
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        await process.wait()
+        clean = await asyncio.create_subprocess_exec(*command, "clean")
+        await clean.wait()
+
+
 async def latency(
-    made: Rig, workers: int, rates: list[int], seconds: float, *, sink: bool
+    made: Rig,
+    workers: int,
+    rates: list[int],
+    seconds: float,
+    *,
+    sink: bool,
+    families: tuple[str, ...] = ALL_FAMILIES,
+    replay: float | None = None,
 ) -> None:
-    """Derive, then measure each rate."""
+    """Derive, then measure each rate; with a replay beside it if there is one."""
     head(
         f"commit to result, {made.cells // made.universe.live:,} portfolios, "
         f"{workers} workers, sink {'on' if sink else 'off'}"
     )
-    app = made.derivation(workers, *(["sink"] if sink else []))
+    app = made.derivation(workers, *(["sink"] if sink else []), families=families)
     try:
         await derive_cold(made, app)
         for rate in rates:
             await measure(made, app, app.settings, rate, seconds)
+            if replay is not None:
+                print(f"   a replay beside it, {replay:g} records/s (0: no limit)")
+                async with replaying(app.settings, made.universe, replay):
+                    await measure(made, app, app.settings, rate, seconds)
     finally:
         app.stop()
 
@@ -251,10 +319,20 @@ async def main() -> None:
     parser.add_argument("--rates", default="200,500,1000")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--sink", action="store_true")
+    parser.add_argument("--families", default="all", choices=CHOICES)
+    parser.add_argument("--replay", type=float, help="records a second; 0: no limit")
     args = parser.parse_args()
     rates = [int(rate) for rate in args.rates.split(",")]
     async with rig(args.portfolios, args.sessions) as made:
-        await latency(made, args.workers, rates, args.seconds, sink=args.sink)
+        await latency(
+            made,
+            args.workers,
+            rates,
+            args.seconds,
+            sink=args.sink,
+            families=CHOICES[args.families],
+            replay=args.replay,
+        )
 
 
 if __name__ == "__main__":

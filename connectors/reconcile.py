@@ -152,6 +152,12 @@ async def read_journal(settings: Settings) -> Rows:
     return rows
 
 
+def select_rows(schema: str, table: str) -> str:
+    """Query that gives columns as Debezium does: text, days, numbers."""
+    shown = ", ".join(_shown(name) for name in SOURCE[table])
+    return f"SELECT {shown} FROM {quote(schema)}.{quote(table)}"  # noqa: S608
+
+
 async def read_source(connection: Connection, schema: str, calendar: Calendar) -> Rows:
     """Rows of the source that count, in one transaction."""
     rows: Rows = {}
@@ -159,7 +165,7 @@ async def read_source(connection: Connection, schema: str, calendar: Calendar) -
         for table in TABLES:
             kept: dict[Place, Row] = {}
             # A cursor: a table may be larger than what is kept of it.
-            async for record in connection.cursor(_select(schema, table)):
+            async for record in connection.cursor(select_rows(schema, table)):
                 raw = dict(record)
                 row = validate(table, raw, calendar)
                 if row is not None and not isinstance(row, Refusal):
@@ -262,12 +268,6 @@ def _place(table: str, raw: Mapping[str, Any]) -> Place:
         raw[name] + EPOCH_ORDINAL if name == "date" else raw[name] for name in names
     )
     return key, raw["id"] if table == "portfolios" else raw.get("portfolio_id")
-
-
-def _select(schema: str, table: str) -> str:
-    """Query that gives columns as Debezium does: text, days, numbers."""
-    shown = ", ".join(_shown(name) for name in SOURCE[table])
-    return f"SELECT {shown} FROM {quote(schema)}.{quote(table)}"  # noqa: S608
 
 
 _TEXT = frozenset(

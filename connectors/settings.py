@@ -166,6 +166,7 @@ class TopicSettings(_Group):
     positions: Name = "results.positions"
     risk: Name = "results.risk"
     symbols: Name = "results.symbols"
+    runs: Name = "runs"
 
     @model_validator(mode="after")
     def _are_different(self) -> Self:
@@ -215,6 +216,14 @@ class WorkerSettings(_Group):
     first_session: date | None = None
     last_session: date | None = None
     portfolios: tuple[int, ...] | None = None
+    # Records a second that are published at most.
+    rate: float | None = Field(None, gt=0)
+
+
+class SinkSettings(_Group):
+    """How the sink is watched."""
+
+    web_port: int = Field(0, ge=0, le=65535)
 
 
 def read_factors(given: object) -> Factors:
@@ -298,6 +307,7 @@ class Settings(BaseSettings):
     calendar: CalendarSettings = CalendarSettings()
     intake: IntakeSettings = IntakeSettings()
     worker: WorkerSettings = WorkerSettings()
+    sink: SinkSettings = SinkSettings()
     factors: FactorSettings = Factors()
 
     @classmethod

@@ -238,16 +238,12 @@ class PostgresSink:
 
     async def _copy(self, connection: Connection, cells: list[Cell]) -> Written:
         rows = b"".join(map(self._writer.row, cells))
-        await connection.copy_to_table(
-            self._sql.staged,
-            source=io.BytesIO(rows),
-            columns=self._writer.columns,
-            **COPY_FORMAT,
-        )
-        crash.done(Step.S4)
         if self._is_first and await self._copy_first(connection, rows):
+            crash.done(Step.S4)
+            crash.done(Step.S5)
             return Written(stored=len(cells))
         await self._copy_rows(connection, self._sql.staged, rows)
+        crash.done(Step.S4)
         stored = _count(await connection.execute(self._sql.merge))
         await connection.execute(self._sql.forget_retractions)
         crash.done(Step.S5)

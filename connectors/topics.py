@@ -126,6 +126,7 @@ def worker_topics(settings: Settings) -> list[Topic]:
         Topic(names.market, 1, forever()),
         Topic(names.portfolios, many, forever()),
         Topic(names.market_checkpoint, 1, compacted()),
+        Topic(names.runs, 1, compacted()),
         *(
             Topic(name, many, compacted())
             for name in (names.snapshots, names.positions, names.risk, names.symbols)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltafolio.replay_verify import verify
+from replay.sources import Source
 
 if TYPE_CHECKING:
     from connectors.settings import Settings
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from replay.state import Run
 
 REFUSED, FAILED, PAUSED = 1, 2, 3
+NICE = 10
 
 _replay = typer.Typer(
     help="Feed the journal again: backfill, verify, ask what was said then.\n\n"
@@ -53,6 +56,13 @@ def run(
     top: Annotated[
         int, typer.Option(min=0, help="With --as-of: lines of each kind.")
     ] = 5,
+    source: Annotated[
+        Source, typer.Option(help="The journal, or the tables as they are now.")
+    ] = Source.JOURNAL,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, help="Records a second at most, of all workers together."),
+    ] = None,
 ) -> None:
     """Derive a range of sessions again, apart from the live system, and compare.
 
@@ -67,7 +77,7 @@ def run(
 
     with _said():
         settings, ask = _asked(first, last, portfolios, workers)
-        ask = _more(ask, publish=publish, as_of=as_of)
+        ask = _more(ask, publish=publish, as_of=as_of, source=source, rate=rate)
         made = asyncio.run(begin(settings, ask))
     _work(settings, made, top=top)
 
@@ -231,11 +241,11 @@ def _asked(
     )
 
 
-def _more(ask: Ask, *, publish: bool, as_of: str | None) -> Ask:
+def _more(ask: Ask, *, as_of: str | None, **more: object) -> Ask:
     import msgspec
 
     known = None if as_of is None else _microseconds(as_of)
-    return msgspec.structs.replace(ask, publish=publish, as_of=known)
+    return msgspec.structs.replace(ask, as_of=known, **more)
 
 
 def _microseconds(text: str) -> int:
@@ -273,9 +283,11 @@ def _request(name: str, what: str) -> None:
 def _work(
     settings: Settings, found: Run, *, top: int = 5, as_json: bool = False
 ) -> None:
-    """Work on a run until its end or a signal."""
+    """Work on a run until its end or a signal, behind whatever else is to be done."""
     from deltafolio.replay_run import work
     from replay.run import StoppedError
+
+    os.nice(max(0, NICE - os.nice(0)))
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -11,7 +11,7 @@ from deltafolio.supervisor import Say, Supervisor
 NICE = "10"
 LIVES = 3
 """A worker that failed so often will not do better."""
-KEPT = frozenset({"DELTAFOLIO_LOG"})
+KEPT = frozenset({"DELTAFOLIO_LOG", "DELTAFOLIO_CACHE"})
 
 
 class LocalCrew:

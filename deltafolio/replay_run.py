@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from datetime import date
 
+import msgspec
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,17 +24,22 @@ from rich.text import Text
 from analytics.calendar import Calendar
 from connectors.calendar import load_calendar
 from connectors.exchange import exchange_today, exchange_zone
+from connectors.runs import FAILED, RUNNING, STOPPED, tell_run
 from connectors.settings import Settings
 from deltafolio.replay_crew import LocalCrew
 from deltafolio.replay_differences import as_object, changes, tables
-from deltafolio.replay_screen import cells_named, plan_lines, summary
+from deltafolio.replay_screen import cells_named, plan_lines, run_record, summary
 from replay.ask import Ask, check_dates, make_plan
+from replay.bootstrap import FILE, bootstrap
 from replay.branch import directory
 from replay.differences import Differences
 from replay.errors import ReplayError
 from replay.feed import survey
-from replay.run import Replay
-from replay.state import Phase, Run, Runs
+from replay.run import Replay, StoppedError
+from replay.sources import Source
+from replay.state import OVER, Phase, Run, Runs
+
+PAUSED = "paused"
 
 TOP = 5
 """So many lines of differences of each kind."""
@@ -52,15 +62,34 @@ async def begin(settings: Settings, ask: Ask) -> Run:
     AskError
         If it cannot be had.
     """
-    from datetime import date
-
     zone = exchange_zone(settings.calendar.name)
-    check_dates(ask, date.fromordinal(exchange_today(zone, time.time)()))
-    facts, prefix = await survey(settings, ask.as_of)
-    plan = make_plan(ask, facts, prefix, calendar_of(settings))
-    run = Runs(settings.home).create(plan, time.time())
+    today = exchange_today(zone, time.time)()
+    check_dates(ask, date.fromordinal(today))
+    calendar, runs = calendar_of(settings), Runs(settings.home)
+    if ask.source is Source.POSTGRES:
+        run = await _begin_with_tables(settings, ask, calendar, today)
+    else:
+        facts, prefix = await survey(settings, ask.as_of)
+        run = runs.create(make_plan(ask, facts, prefix, calendar), time.time())
     typer.echo(f"run {run.name}")
-    typer.echo("\n".join(plan_lines(plan)))
+    typer.echo("\n".join(plan_lines(run.plan)))
+    return run
+
+
+async def _begin_with_tables(
+    settings: Settings, ask: Ask, calendar: Calendar, today: int
+) -> Run:
+    """Read the tables, plan, and give what was read to the run."""
+    runs = Runs(settings.home)
+    part = settings.home / "replay" / f"{FILE}-{os.getpid()}.part"
+    try:
+        read = await bootstrap(settings, calendar, today, part)
+        plan = make_plan(ask, read.facts, read.prefix, calendar)
+        plan = msgspec.structs.replace(plan, refused=read.refused)
+        run = runs.create(plan, time.time())
+        part.replace(runs.place(run.name) / FILE)
+    finally:
+        part.unlink(missing_ok=True)
     return run
 
 
@@ -87,17 +116,26 @@ async def work(
     crew = LocalCrew(directory(settings.home, run.name), run.plan.ask.workers, _tell)
     with runs.hold(run.name), _bar() as bar:
         replay = Replay(settings, runs, run, crew, Shown(bar))
+        await tell_run(settings, run_record(run, RUNNING, time.time()))
+        status = STOPPED
         try:
             await replay.work()
-        except ReplayError as error:
-            run.error = str(error)
-            runs.save(run)
+            status = run.phase.value
+        except StoppedError:
+            status = run.phase.value if run.phase in OVER else PAUSED
             raise
+        except (ReplayError, KafkaError, OSError) as error:
+            status, run.error = FAILED, str(error) or type(error).__name__
+            with contextlib.suppress(OSError):  # a full disk, once more
+                runs.save(run)
+            raise
+        finally:
+            await tell_run(settings, run_record(run, status, time.time()))
     if as_json:
         typer.echo(as_object(run, replay.differences or Differences()))
         return
     typer.echo("\n".join(summary(run)))
-    if run.plan.ask.is_now and run.summary.differ:
+    if run.plan.ask.is_present and run.summary.differ:
         typer.echo("\n".join(cells_named(run, replay.named)))
     if replay.differences is not None:
         typer.echo("\n".join(tables(run, replay.differences, top)))

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors.runs import REPLAY, RUNNING, RunRecord
 from replay.ask import Ask, Plan
 from replay.named import Named
-from replay.state import OVER, Phase, Run
+from replay.sources import Source
+from replay.state import OVER, Phase, Run, Summary
 
 
 def line(run: Run, *, held: bool) -> str:
@@ -49,14 +51,21 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         f"            {plan.portfolios:,} portfolios x {plan.sessions:,} sessions, "
         f"{plan.cells:,} portfolio-days at most"
     )
-    yield (
-        f"  from      {prefix.records():,} records of the journal with "
-        f"{plan.changes:,} rows, the newest of {moment(plan.newest)}"
-    )
+    if ask.source is Source.POSTGRES:
+        yield (
+            f"  from      the tables as of {moment(plan.newest)}: {plan.changes:,} "
+            f"rows, {plan.refused:,} of them refused"
+        )
+    else:
+        yield (
+            f"  from      {prefix.records():,} records of the journal with "
+            f"{plan.changes:,} rows, the newest of {moment(plan.newest)}"
+        )
     yield f"  warm-up   {plan.warm_up:,} sessions of prices before the range"
     for edit in ask.edits:
         yield f"  edit      {edit}"
-    yield f"  workers   {ask.workers}"
+    limit = "" if ask.rate is None else f", {ask.rate:,.0f} records/s at most"
+    yield f"  workers   {ask.workers}{limit}"
     where = "what differs goes to the live topics"
     yield f"  results   {where if ask.publish else 'stay in topics of the run'}"
 
@@ -93,10 +102,13 @@ def summary(run: Run) -> Iterator[str]:
             f"  CPU       {found.cpu_seconds:.1f} s of the workers; at most "
             f"{run.plan.cells / max(seconds, 1e-9):,.0f} portfolio-days/s"
         )
+        words = "  ".join(f"{name} {s:.1f} s" for name, s in _ordered(found))
+        yield f"  of it     {words}"
     if Phase.COMPARE in found.seconds:
         yield (
             f"  derived   {found.derived:,} records: {found.unchanged:,} as live, "
-            f"{found.differ:,} differ; of {found.newer:,} live has newer ones"
+            f"{found.differ:,} differ; of {found.newer:,} live has newer ones; "
+            f"{found.refused:,} refused"
         )
         if found.stuck:
             yield (
@@ -105,3 +117,35 @@ def summary(run: Run) -> Iterator[str]:
             )
         if run.plan.ask.publish:
             yield f"  published {found.published:,}"
+
+
+def _ordered(found: Summary) -> Iterator[tuple[str, float]]:
+    """Seconds of the workers by phase, in the order of the flow."""
+    order = ("read", "decode", "fold", "derive", "encode", "publish")
+    yield from ((name, found.worker_seconds.get(name, 0.0)) for name in order)
+
+
+def run_record(run: Run, status: str, now: float) -> RunRecord:
+    """Make the record of a run for ``analytics.runs``."""
+    found, over = run.summary, status != RUNNING
+    counts = {
+        name: getattr(found, name)
+        for name in ("derived", "unchanged", "differ", "newer", "published", "refused")
+    }
+    worked = {f"worker_{name}": s for name, s in found.worker_seconds.items()}
+    seconds = found.seconds | worked
+    seconds |= {"total": now - run.started, "cpu": found.cpu_seconds}
+    ask, ended = run.plan.ask, now if over else None
+    return RunRecord(
+        run.name,
+        REPLAY,
+        status,
+        run.started,
+        now,
+        ask.first,
+        ask.last,
+        ended,
+        counts,
+        seconds,
+        run.error,
+    )

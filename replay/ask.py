@@ -10,6 +10,7 @@ import msgspec
 from analytics.calendar import Calendar, OutOfCalendarError
 from replay.errors import AskError
 from replay.logs import Head, Prefix, Then
+from replay.sources import Source
 
 NAMED = 10
 """So many ids are named in a message."""
@@ -34,6 +35,10 @@ class Ask(msgspec.Struct, frozen=True):
         Whether what differs goes to the live topics.
     edits
         What is edited, in words; the changes lie in the run's directory.
+    source
+        What is fed: the journal, or the tables as they are now.
+    rate
+        Records a second that all workers together derive at most; None: no limit.
     """
 
     first: date
@@ -44,10 +49,17 @@ class Ask(msgspec.Struct, frozen=True):
     as_of: int | None = None
     publish: bool = False
     edits: tuple[str, ...] = ()
+    source: Source = Source.JOURNAL
+    rate: float | None = None
 
     @property
     def is_now(self) -> bool:
         """Whether it is about the journal as it stands, so that it may be published."""
+        return self.is_present and self.source is Source.JOURNAL
+
+    @property
+    def is_present(self) -> bool:
+        """Whether it is about what is committed now, in the journal or the tables."""
         return self.as_of is None and not self.edits
 
 
@@ -104,6 +116,8 @@ class Plan(msgspec.Struct, frozen=True):
         Sessions with prices before the range: folded, and nothing derived of them.
     newest
         Commit time of the newest change that is fed.
+    refused
+        Rows of the tables that break a rule and were left out.
     """
 
     ask: Ask
@@ -113,6 +127,7 @@ class Plan(msgspec.Struct, frozen=True):
     sessions: int
     warm_up: int
     newest: int
+    refused: int = 0
 
     @property
     def cells(self) -> int:
@@ -130,6 +145,8 @@ def check_publish(ask: Ask) -> None:
     """
     if ask.publish and not ask.is_now:
         what = "what edits make of it" if ask.edits else "what was said then"
+        if ask.is_present:
+            what = "what the tables say: a revision is a prefix of the journal"
         message = f"only what is known now can be published, not {what}"
         raise AskError(message)
 
@@ -144,6 +161,9 @@ def check_dates(ask: Ask, today: date) -> None:
         not the present is to be published.
     """
     check_publish(ask)
+    if ask.source is Source.POSTGRES and ask.as_of is not None:
+        message = "the tables do not know what they held then: --as-of is the journal's"
+        raise AskError(message)
     if ask.first > ask.last:
         message = f"the range ends ({ask.last}) before it begins ({ask.first})"
         raise AskError(message)
@@ -161,7 +181,7 @@ def make_plan(ask: Ask, facts: Facts, prefix: Prefix, calendar: Calendar) -> Pla
         No rows, no prices in the range, or portfolios that nobody knows.
     """
     if not facts.days:
-        message = "the journal has no prices" + _by(ask)
+        message = f"{_where(ask)} has no prices{_by(ask)}"
         raise AskError(message)
     oldest, newest = min(facts.days), max(facts.days)
     if ask.first.toordinal() < oldest:
@@ -184,6 +204,10 @@ def make_plan(ask: Ask, facts: Facts, prefix: Prefix, calendar: Calendar) -> Pla
     )
 
 
+def _where(ask: Ask) -> str:
+    return "the journal" if ask.source is Source.JOURNAL else "PostgreSQL"
+
+
 def _by(ask: Ask) -> str:
     return "" if ask.as_of is None else " known by then"
 
@@ -204,13 +228,13 @@ def _sessions(ask: Ask, newest: int, calendar: Calendar) -> tuple[int, int]:
 def _portfolios(ask: Ask, facts: Facts) -> set[int]:
     if ask.portfolios is None:
         if not facts.portfolios:
-            message = "the journal has no portfolios" + _by(ask)
+            message = f"{_where(ask)} has no portfolios{_by(ask)}"
             raise AskError(message)
         return facts.portfolios
     unknown = sorted(set(ask.portfolios) - facts.portfolios)
     if unknown:
         named = ", ".join(map(str, unknown[:NAMED]))
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-        message = f"no such portfolio in the journal{_by(ask)}: {named}{more}"
+        message = f"no such portfolio in {_where(ask)}{_by(ask)}: {named}{more}"
         raise AskError(message)
     return set(ask.portfolios)

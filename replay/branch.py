@@ -41,6 +41,7 @@ def branch(settings: Settings, run: str, ask: Ask) -> Settings:
             "first_session": ask.first,
             "last_session": ask.last,
             "portfolios": ask.portfolios,
+            "rate": None if ask.rate is None else ask.rate / ask.workers,
         }
     )
     partitions = settings.topics.partitions

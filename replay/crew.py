@@ -6,11 +6,19 @@ on its way" (``connectors.workers``) stays true once it is.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Protocol
 
-from connectors.workers import workers_wait
+import httpx
+
+from connectors.workers import ANSWER_S, worker_ports, workers_wait
 from replay.logs import Prefix
+
+PHASE = re.compile(
+    r'^deltafolio_worker_phase_seconds_total\{phase="(\w+)"\} (\S+)', re.M
+)
 
 
 class Crew(Protocol):
@@ -40,3 +48,15 @@ async def is_done(home: Path, ends: Prefix) -> bool:
         Of the run's logs.
     """
     return await workers_wait(home, ends.market, dict(enumerate(ends.portfolios))) == ""
+
+
+async def phase_seconds(home: Path) -> dict[int, dict[str, float]]:
+    """Seconds of each phase that the workers of a directory tell, by their ports."""
+    found: dict[int, dict[str, float]] = {}
+    async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
+        for port in worker_ports(home):
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await client.get(f"http://127.0.0.1:{port}/metrics")
+                told = PHASE.findall(answer.text)
+                found[port] = {phase: float(seconds) for phase, seconds in told}
+    return found

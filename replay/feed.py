@@ -7,7 +7,8 @@ was fed, and whoever resumes goes on from there: nothing is fed twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
@@ -15,6 +16,7 @@ from connectors.exchange import exchange_today, exchange_zone
 from connectors.kafka import started_producer
 from connectors.settings import Settings
 from replay.ask import Ask, Facts
+from replay.bootstrap import stored_records
 from replay.logs import (
     Prefix,
     Then,
@@ -27,6 +29,8 @@ from replay.logs import (
 )
 
 Fed = Callable[[int], None]
+WAITING = 100
+"""So many records are on their way at a time."""
 
 
 async def survey(settings: Settings, as_of: int | None) -> tuple[Facts, Prefix]:
@@ -108,9 +112,7 @@ async def _copy(
             )
             for record, value in _values(records, then)
         ]
-        for sent in waiting:
-            await sent
-        fed(len(waiting))
+        await _stored(waiting, fed)
 
 
 def _values(
@@ -132,3 +134,46 @@ def known_by(value: bytes | None, then: Then | None) -> bytes | None:
 
 def _each(prefix: Prefix) -> tuple[int, ...]:
     return (prefix.market, *prefix.portfolios)
+
+
+async def feed_file(branch: Settings, path: Path, fed: Fed) -> None:
+    """Bring a run's logs to the end of what was read of the tables.
+
+    Parameters
+    ----------
+    branch
+        Settings of the run.
+    path
+        What was read (``replay.bootstrap``).
+    fed
+        Told how many records were stored.
+
+    Raises
+    ------
+    WorkError
+        If the file is not there, or not whole.
+    """
+    targets = places_of(branch.topics)
+    async with reading(branch) as consumer, started_producer(branch) as producer:
+        done = await ends_of(consumer, branch.topics)
+        fed(done.records())
+        left = list(_each(done))
+        waiting = []
+        for log, value in stored_records(path):
+            if left[log]:
+                left[log] -= 1
+                continue
+            place = targets[log]
+            waiting.append(
+                await producer.send(place.topic, value, partition=place.partition)
+            )
+            if len(waiting) >= WAITING:
+                await _stored(waiting, fed)
+        await _stored(waiting, fed)
+
+
+async def _stored(waiting: list[Awaitable[object]], fed: Fed) -> None:
+    for sent in waiting:
+        await sent
+    fed(len(waiting))
+    waiting.clear()

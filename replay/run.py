@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from connectors.engine import derivation_version
-from connectors.kafka import places_of, started_admin, started_consumer
+from connectors.kafka import places_of, read_to_end, started_admin, started_consumer
 from connectors.settings import Settings
 from connectors.sink import FAMILIES, Family, Revision
 from connectors.topics import ensure_topics, worker_topics
 from replay.ask import check_publish
+from replay.bootstrap import FILE
 from replay.branch import branch, save
-from replay.crew import Crew, is_done
+from replay.crew import Crew, is_done, phase_seconds
 from replay.differences import Comparer, Differences
 from replay.edited import feed_edits, load_changes
 from replay.errors import RunError, WorkError
 from replay.explain import Moved, explain
-from replay.feed import feed
+from replay.feed import feed, feed_file
 from replay.logs import ends_of, reading
 from replay.named import NAMED, Named, first_of, name
 from replay.publish import is_stuck, publish
 from replay.said import Compared, compare, families_of, wanted_by, words_of
+from replay.sources import Source
 from replay.state import OVER, Phase, Run, Runs
 
 LOOK_S = 0.25
@@ -139,7 +143,10 @@ class Replay:
             self._show(Phase.FEED, self._fed, plan.prefix.records())
             self._obey()
 
-        await feed(self.live, self.branch, plan.ask, plan.prefix, fed)
+        if plan.ask.source is Source.POSTGRES:
+            await feed_file(self.branch, self._runs.place(self.run.name) / FILE, fed)
+        else:
+            await feed(self.live, self.branch, plan.ask, plan.prefix, fed)
         if plan.ask.edits:
             changes = load_changes(self.branch.home)
             await feed_edits(self.branch, plan.prefix, changes)
@@ -149,18 +156,21 @@ class Replay:
         summary, before = self.run.summary, self.run.summary.cpu_seconds
         async with reading(self.branch) as consumer:
             ends = await ends_of(consumer, self.branch.topics)
+        phases = _Phases(summary.worker_seconds)
         await asyncio.to_thread(self._crew.start)
         try:
             async with _Count(self.branch) as count:
                 while not await is_done(self.branch.home, ends):
                     self._show(Phase.DERIVE, await count.read(), self.run.plan.cells)
                     summary.cpu_seconds = before + self._crew.cpu_seconds()
+                    summary.worker_seconds = await phases.read(self.branch.home)
                     self._obey()
                     if trouble := self._crew.trouble():
                         raise WorkError(trouble)
                     await asyncio.sleep(LOOK_S)
                 self._show(Phase.DERIVE, await count.read(), self.run.plan.cells)
             summary.cpu_seconds = before + self._crew.cpu_seconds()
+            summary.worker_seconds = await phases.read(self.branch.home)
         finally:
             await asyncio.to_thread(self._crew.stop)
 
@@ -175,12 +185,13 @@ class Replay:
             prefix = self._revision if ask.is_now else None
             self.compared[family.name] = compare(ours, live, prefix)
             self._obey()
+        summary.refused = self.run.plan.refused + await self._letters()
         every = self.compared.values()
         summary.derived = sum(found.derived for found in every)
         summary.unchanged = sum(found.unchanged for found in every)
         summary.newer = sum(found.newer for found in every)
         summary.differ, summary.stuck = sum(len(found.differ) for found in every), 0
-        if ask.is_now:
+        if ask.is_present:
             await self._name()
         else:
             comparer = Comparer(
@@ -195,10 +206,16 @@ class Replay:
         self.named = []
         for family in self._differing():
             differ = self.compared[family.name].differ
-            stuck = sum(is_stuck(found, self._revision) for found in differ)
-            self.run.summary.stuck += stuck
+            if self.run.plan.ask.is_now:
+                stuck = sum(is_stuck(found, self._revision) for found in differ)
+                self.run.summary.stuck += stuck
             some = first_of(differ, NAMED - len(self.named))
             self.named += await name(self.live, self.branch, family, some)
+
+    async def _letters(self) -> int:
+        """Count what could not be read, and what the source's read refused."""
+        letters = read_to_end(self.branch, self.branch.topics.deadletters)
+        return len({r.key async for records in letters for r in records})
 
     async def _publish(self) -> None:
         if not self.run.plan.ask.publish:
@@ -233,6 +250,22 @@ class Replay:
         if asked:
             message = f"run {self.run.name}: {asked} was asked for"
             raise StoppedError(message)
+
+
+class _Phases:
+    """Adds up what workers did, those included that have ended since."""
+
+    def __init__(self, before: dict[str, float]) -> None:
+        self._before = before
+        self._told: dict[int, dict[str, float]] = {}
+
+    async def read(self, home: Path) -> dict[str, float]:
+        """Seconds of each phase so far."""
+        self._told |= await phase_seconds(home)
+        total = Counter(self._before)
+        for told in self._told.values():
+            total.update(told)
+        return dict(total)
 
 
 class _Count:

@@ -54,8 +54,13 @@ class Summary(msgspec.Struct):
         cannot be replaced by revision.
     published
         Records that were brought to the live topics.
+    refused
+        Records of the journal that could not be read, or rows of the source that
+        break a rule: they count as absent.
     seconds, cpu_seconds
         By phase; of the workers.
+    worker_seconds
+        Of all workers together, by what they did.
     """
 
     derived: int = 0
@@ -64,8 +69,10 @@ class Summary(msgspec.Struct):
     newer: int = 0
     stuck: int = 0
     published: int = 0
+    refused: int = 0
     seconds: dict[str, float] = {}
     cpu_seconds: float = 0.0
+    worker_seconds: dict[str, float] = {}
 
 
 class Run(msgspec.Struct):

@@ -12,6 +12,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from connectors.kafka import make_consumer
 from connectors.settings import Settings
+from streams.metrics import Metrics, Phase
 
 POLL_MS = 200
 QUIET_POLLS = 10
@@ -33,12 +34,15 @@ class Filler:
     ----------
     settings
         Of the brokers.
+    metrics
+        Told how long records were waited for.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._consumer = make_consumer(
             settings, auto_offset_reset="none", fetch_max_wait_ms=POLL_MS
         )
+        self._metrics = metrics
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -105,6 +109,7 @@ class Filler:
     async def _poll(
         self, partition: TopicPartition
     ) -> Sequence[ConsumerRecord[bytes, bytes]]:
-        found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=500)
+        with self._metrics.spending(Phase.READ):
+            found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=500)
         records: Sequence[ConsumerRecord[bytes, bytes]] = found.get(partition, ())
         return records

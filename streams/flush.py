@@ -4,9 +4,10 @@ One loop, one cycle at a time, in the order of ``docs/delivery.md``:
 
 E1, E2. records are decoded and folded (`Folder`), while nobody waits for anything;
 E3. results are derived (not all at once: chunks of all, slices of what can wait);
-E4. they are published, and their storage is awaited (what is published at once goes
-    ahead of what is conflated);
+E4. they are published (what is published at once goes ahead of what is conflated);
+    their storage is awaited in the next cycle, after its E3 (`Outbox`);
 and once in a checkpoint's interval, of everything derived until then
+E4. the storage of all of it is awaited;
 E5. dead letters are written;
 E6. the partitions' states are written, each with its seal last;
 E7. the market's state is written, by the owner of partition 0;
@@ -18,13 +19,16 @@ content, which are recognised by their digests at the next take-over.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 
 from analytics.results import ALL_FAMILIES, SNAPSHOTS, Result
 from connectors.deadletters import encode_letter
 from connectors.steps import Step, crash
+from streams.metrics import Phase
+from streams.outbox import Outbox
+from streams.pace import CHUNK, Pace, StepWatch
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 from streams.publisher import NotOwnerError
@@ -42,15 +46,11 @@ BULK_RECORDS = 20
 BULK_S = 1.0
 """... but not for longer than this."""
 BULK_LOOK_S = 0.01
-CHUNK = 4000
-"""Cells of a family that are derived at once: a tenth of a second, some megabytes."""
 SLICE = 256
 """Cells of a conflated family at once: what is published at once waits for them."""
 SLICES = 8
 """So many slices in a row are a backlog, and chunks take their place."""
 UNCONFIRMED_LOOK_S = 0.05
-LONG_S = 0.5
-"""A cycle that takes longer is logged, with its steps."""
 REVOKE_S = 3.0
 """How long a rebalance waits for us to put down what we give back."""
 
@@ -75,26 +75,42 @@ class Flush:
         self._cycling = asyncio.Lock()
         self._all_at = 0.0
         self._rests = 0
+        self._pace = Pace(self._worker.rate)
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
 
     def wire(self, portfolios: Portfolios) -> None:
         """Say whose partitions are flushed."""
         self._portfolios = portfolios
+        parts = self._parts
+        self._outbox = Outbox(
+            parts.publisher,
+            parts.metrics,
+            parts.catch_up,
+            portfolios.drop,
+            self._work.set,
+        )
 
     def busy(self) -> bool:
         """Whether what is folded is not wholly published yet."""
-        return self._cycling.locked() or self._engine.touched()
+        waits = self._outbox.pending or self._engine.touched()
+        return self._cycling.locked() or waits
 
     async def run(self) -> None:
         """Flush until cancelled."""
-        while True:
-            await self._sleep()
-            await self._let_fold()
-            async with self._cycling:
-                if self._may_flush():
-                    await self._cycle(checkpoint=monotonic() >= self._checkpoint_at)
-            if not self._may_flush():
-                await asyncio.sleep(UNCONFIRMED_LOOK_S)
+        try:
+            while True:
+                await self._sleep()
+                await self._let_fold()
+                async with self._cycling:
+                    if self._may_flush():
+                        await self._cycle(checkpoint=monotonic() >= self._checkpoint_at)
+                    else:
+                        await self._outbox.stored()
+                if not self._may_flush():
+                    await asyncio.sleep(UNCONFIRMED_LOOK_S)
+                await asyncio.sleep(self._pace.rest(monotonic()))
+        finally:
+            self._outbox.close()
 
     async def put_down(self, seconds: float) -> bool:
         """Flush everything and write a checkpoint, within a time; whether it was."""
@@ -114,6 +130,9 @@ class Flush:
         """
         if self._may_flush() and not self._is_behind():
             await self.put_down(REVOKE_S)
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._outbox.stored(), REVOKE_S)
 
     # --- when ---
 
@@ -166,7 +185,7 @@ class Flush:
 
     async def _cycle(self, *, checkpoint: bool) -> bool:
         """E3 to E8; whether all of it was done."""
-        watch = _StepWatch()
+        watch = StepWatch()
         await self._repair()
         watch.lap("repair")
         if not self._may_flush():
@@ -174,7 +193,7 @@ class Flush:
         generation = self._parts.ownership.generation
         if self._conflated_are_due(everything=checkpoint):
             # What is published at once does not wait for what can.
-            await self._publish(self._engine.derive(IMMEDIATE, CHUNK))
+            await self._outbox.publish(self._made(IMMEDIATE))
             watch.lap("at once")
             if not self._may_flush():
                 return False
@@ -184,11 +203,20 @@ class Flush:
         market = self._put_down_market() if checkpoint else None
         crash.done(Step.E3)
         watch.lap("derive")
-        lost = await self._publish(results)  # E4
+        await self._outbox.publish(results)  # E4, and its storage in the next cycle
         watch.lap("publish")
-        if not checkpoint:
-            watch.tell()
-            return not lost
+        done = True
+        if checkpoint:
+            await self._outbox.stored()
+            done = await self._checkpoint(dumps, market, generation)
+            watch.lap("checkpoint")
+        watch.tell()
+        return done
+
+    async def _checkpoint(
+        self, dumps: dict[int, Dump], market: Dump | None, generation: int
+    ) -> bool:
+        """E5 to E8, of what is stored; whether all of it was done."""
         await self._write_letters()  # E5
         crash.done(Step.E5)
         if generation != self._parts.ownership.generation:
@@ -201,14 +229,20 @@ class Flush:
         crash.done(Step.E7)
         self._portfolios.acknowledge(sealed)  # E8
         crash.done(Step.E8)
-        watch.lap("checkpoint")
-        watch.tell()
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
         return len(sealed) == len(dumps)
 
     async def _repair(self) -> None:
-        """R1 to R3: set right what another writer left on our topics."""
+        """R1 to R3: set right what another writer left on our topics.
+
+        What is on its way goes there too: it must be stored before they are read.
+        """
         parts = self._parts
+        lanes = (
+            lane for p in parts.ownership.live for lane in parts.publisher.lanes(p)
+        )
+        if any(lane.foreign for lane in lanes):
+            await self._outbox.stored()
         for partition in list(parts.ownership.live):
             generation = parts.ownership.generation
 
@@ -225,28 +259,22 @@ class Flush:
 
     def _derive(self, *, everything: bool) -> list[Result]:
         """E3; what is conflated comes in slices between the others."""
-        results = self._engine.derive(IMMEDIATE, CHUNK)
+        results = self._made(IMMEDIATE)
         if self._conflated_are_due(everything=everything):
             size = SLICE if self._rests < SLICES else CHUNK
-            results += self._engine.derive(CONFLATED, size)
+            results += self._made(CONFLATED, size)
             self._rests = self._rests + 1 if self._engine.touched() else 0
             self._all_at = monotonic() + self._worker.conflate_ms / 1000
         return results
 
+    def _made(self, families: Sequence[str], limit: int = CHUNK) -> list[Result]:
+        with self._parts.metrics.spending(Phase.DERIVE):
+            results = self._engine.derive(families, min(limit, self._pace.most))
+        self._pace.made(len(results))
+        return results
+
     def _conflated_are_due(self, *, everything: bool) -> bool:
         return bool(everything or self._rests or monotonic() >= self._all_at)
-
-    async def _publish(self, results: Sequence[Result]) -> set[int]:
-        if not results:
-            return set()
-        lost = await self._parts.publisher.publish(results)
-        crash.done(Step.E4)
-        for partition in lost:
-            self._portfolios.drop(partition)
-        for family, count in Counter(result.family for result in results).items():
-            self._parts.metrics.published(family, count)
-        self._parts.metrics.latency(results[-1].as_of)
-        return lost
 
     # --- checkpoints ---
 
@@ -316,26 +344,6 @@ class Flush:
             await self._parts.market_state.write(dump)
         except NotOwnerError:
             self._parts.market_state.distrust()
-
-
-class _StepWatch:
-    """Seconds of each step of a cycle; tells of cycles that keep results waiting."""
-
-    def __init__(self) -> None:
-        self._at = monotonic()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, step: str) -> None:
-        """End a step."""
-        now = monotonic()
-        self._laps[step] = now - self._at
-        self._at = now
-
-    def tell(self) -> None:
-        """Log a cycle that was long."""
-        if sum(self._laps.values()) > LONG_S:
-            steps = ", ".join(f"{step} {s:.2f}" for step, s in self._laps.items())
-            logger.info("a long cycle, in seconds: %s", steps)
 
 
 def _log_outcome(cycle: "asyncio.Task[bool]") -> None:

@@ -11,7 +11,7 @@ from connectors.debezium import Refused
 from connectors.journal import Batch, JournalFormatError, decode
 from connectors.settings import TopicSettings
 from connectors.steps import Step, crash, offsets
-from streams.metrics import Metrics
+from streams.metrics import Metrics, Phase
 
 MARKET_PARTITION = 0
 BROKEN = "broken_record"
@@ -54,13 +54,14 @@ class Folder:
         place = Place(self._topics.market, MARKET_PARTITION, offset, timestamp)
         batch = self._decoded(place, value)
         crash.done(Step.E1)
-        self._engine.fold_market(
-            batch.changes,
-            next_offset=offset + 1,
-            tx=batch.tx,
-            more=batch.more,
-            partial=batch.partial,
-        )
+        with self._metrics.spending(Phase.FOLD):
+            self._engine.fold_market(
+                batch.changes,
+                next_offset=offset + 1,
+                tx=batch.tx,
+                more=batch.more,
+                partial=batch.partial,
+            )
         crash.done(Step.E2)
         self._metrics.folded(self._topics.market, len(batch.changes))
 
@@ -72,14 +73,15 @@ class Folder:
         _check(topic, offset, self._engine.partition_offset(partition))
         batch = self._decoded(Place(topic, partition, offset, timestamp), value)
         crash.done(Step.E1)
-        self._engine.fold_partition(
-            partition,
-            batch.changes,
-            next_offset=offset + 1,
-            tx=batch.tx,
-            more=batch.more,
-            partial=batch.partial,
-        )
+        with self._metrics.spending(Phase.FOLD):
+            self._engine.fold_partition(
+                partition,
+                batch.changes,
+                next_offset=offset + 1,
+                tx=batch.tx,
+                more=batch.more,
+                partial=batch.partial,
+            )
         offsets.fold(partition, offset)
         crash.done(Step.E2)
         self._metrics.folded(topic, len(batch.changes))
@@ -91,7 +93,8 @@ class Folder:
 
     def _decoded(self, place: Place, value: bytes | None) -> Batch:
         try:
-            return decode(value or b"")
+            with self._metrics.spending(Phase.DECODE):
+                return decode(value or b"")
         except JournalFormatError as error:
             refused = Refused(BROKEN, value=str(error))
             self.letters.append(letter_of(place, value, refused))

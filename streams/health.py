@@ -10,11 +10,14 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from streams.metrics import Metrics
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    generate_latest,
+)
 
 HOST = "127.0.0.1"
 READ_S = 5.0
@@ -55,14 +58,32 @@ class Health(msgspec.Struct):
     reason: str = "starting"
 
 
-class HealthServer:
-    """Answers GET requests, one a connection."""
+class Counted(Protocol):
+    """Whatever has counts to be asked for."""
 
-    def __init__(self, home: Path, port: int, metrics: Metrics) -> None:
+    registry: CollectorRegistry
+
+
+class HealthServer:
+    """Answers GET requests, one a connection.
+
+    Parameters
+    ----------
+    home, port
+        The state directory, and where to listen (0: a free port).
+    metrics
+        What ``/metrics`` tells.
+    process
+        Word for the file that names the port.
+    """
+
+    def __init__(
+        self, home: Path, port: int, metrics: Counted, process: str = "worker"
+    ) -> None:
         self.health = Health()
         self._metrics = metrics
         self._port = port
-        self._file = home / "run" / f"worker-{os.getpid()}.json"
+        self._file = home / "run" / f"{process}-{os.getpid()}.json"
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:

@@ -16,6 +16,7 @@ from connectors.kafka import make_consumer
 from connectors.settings import Settings
 from streams.filler import MissingRecordsError
 from streams.folding import MARKET_PARTITION, Folder
+from streams.metrics import Metrics, Phase
 
 POLL_RECORDS = 100
 POLL_MS = 1000
@@ -32,6 +33,8 @@ class MarketReader:
         Of the brokers and topics.
     engine, folder
         Where it goes.
+    metrics
+        Told how long was waited for records that were there.
     wake
         Called after some records were folded.
     """
@@ -41,12 +44,14 @@ class MarketReader:
         settings: Settings,
         engine: Engine,
         folder: Folder,
+        metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
         self._consumer = make_consumer(settings, auto_offset_reset="none")
         self.place = TopicPartition(settings.topics.market, MARKET_PARTITION)
         self._engine = engine
         self._folder = folder
+        self._metrics = metrics
         self._wake = wake
         self._moved = asyncio.Event()
 
@@ -86,10 +91,13 @@ class MarketReader:
         return max(0, highwater - self._engine.market_offset())
 
     async def _read_some(self) -> None:
+        behind, asked = self.behind, monotonic()
         found = await self._consumer.getmany(
             self.place, timeout_ms=POLL_MS, max_records=POLL_RECORDS
         )
         since = monotonic()
+        if behind:
+            self._metrics.spent(Phase.READ, since - asked)
         for record in found.get(self.place, ()):
             self._folder.market(record.offset, record.value, record.timestamp)
             if monotonic() - since > YIELD_S:

@@ -1,11 +1,35 @@
 """What the worker counts, in its own Prometheus registry."""
 
-from collections.abc import Callable
-from time import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from time import perf_counter, time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+)
 
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.25, 0.5, 1, 5, 30, 120)
+
+
+class Phase(StrEnum):
+    """Where a worker's time goes.
+
+    ``READ`` waits for records that the logs have already; ``PUBLISH`` compresses,
+    sends and waits for the brokers. The others compute. What is left of a worker's
+    life is its start, checkpoints, and waiting for something to happen.
+    """
+
+    READ = "read"
+    DECODE = "decode"
+    FOLD = "fold"
+    DERIVE = "derive"
+    ENCODE = "encode"
+    PUBLISH = "publish"
 
 
 class Metrics:
@@ -21,6 +45,11 @@ class Metrics:
         self._results = Counter(
             f"{name}results", "Results published.", ["family"], registry=at
         )
+        phases = Counter(
+            f"{name}phase_seconds", "Seconds by phase.", ["phase"], registry=at
+        )
+        self._phases = {phase: phases.labels(phase) for phase in Phase}
+        ProcessCollector(registry=at)
         self._latency = Histogram(
             f"{name}commit_to_result_seconds",
             "From the newest commit in a flush until its results were stored.",
@@ -47,6 +76,41 @@ class Metrics:
     def busy(self, busy: Callable[[], bool]) -> None:
         """Say how it is known, when asked, whether results are on their way."""
         self._busy.set_function(lambda: float(busy()))
+
+    def spent(self, phase: Phase, seconds: float) -> None:
+        """Add seconds to a phase."""
+        self._phases[phase].inc(seconds)
+
+    @contextmanager
+    def spending(self, phase: Phase) -> Iterator[None]:
+        """Add the seconds of a block to a phase."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._phases[phase].inc(perf_counter() - began)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each phase so far, and of the processor (``cpu``)."""
+        value = self.registry.get_sample_value
+        name = "deltafolio_worker_phase_seconds_total"
+        found = {str(p): value(name, {"phase": p}) or 0.0 for p in Phase}
+        return found | {"cpu": value("process_cpu_seconds_total") or 0.0}
+
+    def counts(self) -> dict[str, int]:
+        """Count what was folded, published by family, and refused so far."""
+        named = {
+            "deltafolio_worker_folded_rows_total": "rows",
+            "deltafolio_worker_results_total": "",
+            "deltafolio_worker_dead_letters_total": "refused",
+        }
+        found: dict[str, int] = {}
+        for metric in self.registry.collect():
+            for sample in metric.samples:
+                if sample.name in named:
+                    name = named[sample.name] or sample.labels["family"]
+                    found[name] = found.get(name, 0) + int(sample.value)
+        return found
 
     def folded(self, log: str, rows: int) -> None:
         """Count a record of a log."""

@@ -9,6 +9,7 @@ from connectors.calendar import load_calendar
 from connectors.engine import make_engine
 from connectors.settings import Settings
 from streams.app import FaustApp, changelog_topic
+from streams.catch_up import CatchUp
 from streams.filler import Filler
 from streams.folding import Folder
 from streams.market import MarketReader
@@ -37,6 +38,7 @@ class Parts:
     states: PartitionStates
     market_state: MarketState
     tails: Tails
+    catch_up: CatchUp
 
 
 def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:
@@ -57,9 +59,9 @@ def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:
         FaustApp(settings),
     )
     folder = Folder(engine, settings.topics, metrics)
-    filler = Filler(settings)
+    filler = Filler(settings, metrics)
     ownership = Ownership(faust, settings.worker.session_timeout_s)
-    publisher = Publisher(settings, RecordWriter(calendar), ownership.permit)
+    publisher = Publisher(settings, RecordWriter(calendar), ownership.permit, metrics)
     return Parts(
         settings=settings,
         calendar=calendar,
@@ -69,9 +71,10 @@ def assemble(settings: Settings, wake: Callable[[], None]) -> Parts:
         ownership=ownership,
         folder=folder,
         filler=filler,
-        market=MarketReader(settings, engine, folder, wake),
+        market=MarketReader(settings, engine, folder, metrics, wake),
         publisher=publisher,
         states=PartitionStates(engine, changelog_topic(settings), publisher),
         market_state=MarketState(engine, settings.topics.market_checkpoint, publisher),
         tails=Tails(engine, filler, SaidReader(calendar), metrics),
+        catch_up=CatchUp(settings, calendar, metrics, publisher),
     )

@@ -12,9 +12,10 @@ shows records of somebody else: a former owner that was stopped and woke up. A
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeAlias
 
 from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -22,10 +23,15 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from analytics.results import ALL_FAMILIES, Result
 from connectors.kafka import make_producer
 from connectors.settings import Settings
+from streams.metrics import Metrics, Phase
 from streams.record import Record, RecordWriter
 
 BATCH_BYTES = 512 * 1024
 """Under the default limit of a broker (1 MiB) also when nothing compresses."""
+
+
+Given: TypeAlias = list[tuple[int, "asyncio.Future[Any]"]]
+"""Batches handed to the producer: how many records, and what their storage tells."""
 
 
 class NotOwnerError(Exception):
@@ -99,11 +105,15 @@ class Publisher:
     permit
         Asked right before each batch whether this partition may be written; it
         waits while that cannot be known.
+    metrics
+        Told how long encoding took.
 
     Attributes
     ----------
     batches
         How many were stored.
+    encoding
+        Seconds that encoding has taken.
     """
 
     def __init__(
@@ -111,13 +121,16 @@ class Publisher:
         settings: Settings,
         writer: RecordWriter,
         permit: Callable[[int], Awaitable[bool]],
+        metrics: Metrics,
     ) -> None:
         self._producer = make_producer(settings, max_batch_size=BATCH_BYTES)
         topics = settings.topics
         self._topics = {name: getattr(topics, name) for name in ALL_FAMILIES}
         self._writer = writer
         self._permit = permit
+        self._metrics = metrics
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self.encoding = 0.0
         self.batches = 0
 
     async def start(self) -> None:
@@ -152,8 +165,17 @@ class Publisher:
 
     # --- sending ---
 
-    async def publish(self, results: Iterable[Result]) -> set[int]:
+    async def publish(
+        self, results: Iterable[Result], handed: asyncio.Event
+    ) -> set[int]:
         """E4: publish results and wait until all are stored.
+
+        Parameters
+        ----------
+        results
+            Of any partitions and families.
+        handed
+            Set when all of them are with the producer, or will not be.
 
         Returns
         -------
@@ -171,11 +193,24 @@ class Publisher:
             lane = self.lane(self._topics[result.family], result.partition)
             by_lane[lane].append(result)
         record = self._writer.record
+        try:
+            given = await asyncio.gather(
+                *(
+                    self._give(lane, map(record, mine))
+                    for lane, mine in by_lane.items()
+                ),
+                return_exceptions=True,
+            )
+        finally:
+            handed.set()
+        self._writer.forget()
         outcomes = await asyncio.gather(
-            *(self.send(lane, map(record, mine)) for lane, mine in by_lane.items()),
+            *(
+                self._stored(lane, one)
+                for lane, one in zip(by_lane, given, strict=True)
+            ),
             return_exceptions=True,
         )
-        self._writer.forget()
         return _lost(list(by_lane), outcomes)
 
     async def send(self, lane: Lane, records: Iterable[Record]) -> None:
@@ -188,18 +223,36 @@ class Publisher:
         NotOwnerError
             If the partition may not be written; batches before may be stored.
         """
-        waiting: list[tuple[int, asyncio.Future[Any]]] = []
-        batch = self._producer.create_batch()
-        for record in records:
-            if not _append(batch, record):
-                waiting.append(await self._hand_over(lane, batch))
-                batch = self._producer.create_batch()
-                _append(batch, record)
-        if batch.record_count():
+        await self._stored(lane, await self._give(lane, records))
+
+    async def _give(self, lane: Lane, records: Iterable[Record]) -> Given:
+        """Hand records to the producer in whole batches."""
+        waiting: Given = []
+        left = iter(records)
+        record = next(left, None)
+        while record is not None:
+            batch = self._producer.create_batch()
+            began = perf_counter()
+            record = _fill(batch, record, left)
+            self._encoded(perf_counter() - began)
             waiting.append(await self._hand_over(lane, batch))
-        for count, future in waiting:
+        return waiting
+
+    async def _stored(self, lane: Lane, given: Given | BaseException) -> None:
+        """Wait until what was handed over is stored; raise why it could not be."""
+        if isinstance(given, BaseException):
+            raise given
+        for count, future in given:
             lane.acknowledged((await future).offset, count)
             self.batches += 1
+
+    def _is_current(self, lane: Lane) -> bool:
+        """Whether a lane was not forgotten since; what was made for it then is void."""
+        return self._lanes.get((lane.topic, lane.partition)) is lane
+
+    def _encoded(self, seconds: float) -> None:
+        self.encoding += seconds
+        self._metrics.spent(Phase.ENCODE, seconds)
 
     async def append(self, topic: str, record: Record) -> None:
         """Append a record to a topic of one partition that is not ours alone."""
@@ -210,7 +263,7 @@ class Publisher:
     async def _hand_over(
         self, lane: Lane, batch: BatchBuilder
     ) -> tuple[int, asyncio.Future[Any]]:
-        if not await self._permit(lane.partition):
+        if not await self._permit(lane.partition) or not self._is_current(lane):
             raise NotOwnerError(lane.partition)
         batch.close()
         lane.sending += 1
@@ -219,6 +272,15 @@ class Publisher:
             batch, lane.topic, partition=lane.partition
         )
         return count, future
+
+
+def _fill(batch: BatchBuilder, record: Record, left: Iterator[Record]) -> Record | None:
+    """Append a record and what follows while there is room; what is next, if any."""
+    _append(batch, record)
+    for following in left:
+        if not _append(batch, following):
+            return following
+    return None
 
 
 def _append(batch: BatchBuilder, record: Record) -> bool:

@@ -40,6 +40,9 @@ from connectors.sink_postgres import PostgresSink
 from connectors.sink_records import Backlog
 from connectors.steps import Step, crash
 from connectors.topics import ensure_topics
+from streams.health import HealthServer
+from streams.runs_sink import write_runs
+from streams.sink_metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +93,27 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     SinkSetupError, TopicError
         When trying again is of no use; the message says what to do.
     """
+    metrics = SinkMetrics()
+    server = HealthServer(settings.home, settings.sink.web_port, metrics, "sink")
+    server.health.ready, server.health.reason = True, ""
+    await server.start()
     await keep_trying("topics", lambda: ensure_topics(settings), stop)
     try:
         async with asyncio.TaskGroup() as group:
             for family in FAMILIES:
-                group.create_task(write_family(settings, family, stop))
+                group.create_task(write_family(settings, family, stop, metrics))
+            group.create_task(
+                keep_trying("runs", lambda: write_runs(settings, stop), stop)
+            )
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
+    finally:
+        await server.stop()
 
 
-async def write_family(settings: Settings, family: Family, stop: asyncio.Event) -> None:
+async def write_family(
+    settings: Settings, family: Family, stop: asyncio.Event, metrics: SinkMetrics
+) -> None:
     """Write one family until ``stop`` is set, whatever goes away and comes back."""
     dsn, topic = settings.postgres.dsn.get_secret_value(), family.topic(settings.topics)
 
@@ -110,7 +124,8 @@ async def write_family(settings: Settings, family: Family, stop: asyncio.Event) 
             crash.done(Step.S1)
             if offsets is not None:
                 async with _reading(settings, topic, offsets) as consumer:  # S2
-                    await Pump(consumer, sink, family.name).run(stop)
+                    pump = Pump(consumer, sink, family.name, metrics=metrics)
+                    await pump.run(stop)
         finally:
             await sink.close()
 
@@ -216,6 +231,8 @@ class Pump:
         For the log.
     pace
         How much, how often.
+    metrics
+        Told what became of records, and how long it took.
 
     Attributes
     ----------
@@ -224,13 +241,19 @@ class Pump:
     """
 
     def __init__(
-        self, source: Source, sink: Sink, name: str, pace: Pace | None = None
+        self,
+        source: Source,
+        sink: Sink,
+        name: str,
+        pace: Pace | None = None,
+        metrics: SinkMetrics | None = None,
     ) -> None:
         self.total = Written()
         self._source = source
         self._sink = sink
         self._name = name
         self._pace = pace or Pace()
+        self._metrics = metrics or SinkMetrics()
         self._backlog = Backlog()
         self._waiting = asyncio.Event()
         self._much = asyncio.Event()
@@ -302,7 +325,10 @@ class Pump:
             records, offsets = self._backlog.take()
             self._room.set()
             if offsets:
-                self.total += await self._sink.write(records, offsets)
+                with self._metrics.writing(self._name):
+                    written = await self._sink.write(records, offsets)
+                self._metrics.written(self._name, written)
+                self.total += written
                 self._report(loop.time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_at):

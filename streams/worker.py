@@ -21,6 +21,8 @@ import logging
 import shutil
 from contextlib import AsyncExitStack, suppress
 
+from aiokafka.errors import KafkaError
+
 from connectors.settings import Settings
 from connectors.steps import Step, crash
 from connectors.topics import Topic, compacted, ensure_topics, worker_topics
@@ -38,6 +40,7 @@ NOISY = ("aiokafka", "faust", "mode")
 
 PUT_DOWN_S = 4.0
 LEAVE_S = 4.0
+TELL_S = 1.0
 MINUTE = 60_000
 
 
@@ -106,6 +109,8 @@ class Worker:
         await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
             await self._put_down()
+            with suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(self._parts.catch_up.stopped(), TELL_S)
         await self._leave()
         stopped.cancel()
         life.cancel()
@@ -122,7 +127,11 @@ class Worker:
                 await client.start()
             await parts.market_state.take_up(parts.filler)  # T1
             crash.done(Step.T1)
-            await self._together()
+            try:
+                await self._together()
+            except Exception as error:
+                await parts.catch_up.failed(error)
+                raise
 
     async def _together(self) -> None:
         parts = self._parts
@@ -139,9 +148,14 @@ class Worker:
                 tasks.create_task(self._flush.run())
                 tasks.create_task(watch.run())
                 tasks.create_task(parts.faust.app.start())  # T3
+                tasks.create_task(parts.catch_up.run(self._has_caught_up))
         except BaseExceptionGroup as group:
             # One failure cancels the others: it is the first, and says why.
             raise group.exceptions[0] from None
+
+    def _has_caught_up(self) -> bool:
+        health = self._health.health
+        return health.ready and not health.lag and not self._flush.busy()
 
     async def _failing(self) -> None:
         """End with the failure of whatever Faust called."""

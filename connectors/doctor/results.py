@@ -19,7 +19,13 @@ from connectors.sink import FAMILIES
 from connectors.sink_records import RowWriter
 
 SUBJECT = f"schema {RESULTS_SCHEMA}"
-_OTHERS = ("sink_offsets", "sink_retractions", "sink_refused", "position_values")
+_OTHERS = (
+    "sink_offsets",
+    "sink_retractions",
+    "sink_refused",
+    "runs",
+    "position_values",
+)
 
 
 def judge_results(facts: Facts, postgres: PostgresSettings) -> Iterator[Finding]:

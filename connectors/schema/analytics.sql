@@ -113,6 +113,23 @@ CREATE TABLE IF NOT EXISTS analytics.sink_refused (
     PRIMARY KEY (topic, partition, "offset")
 );
 
+-- Catch-ups of live workers and replays: what a run derived, how long each phase took,
+-- how it ended. Told by topic ``runs`` (connectors/runs.py), the newest record a run.
+CREATE TABLE IF NOT EXISTS analytics.runs (
+    run text PRIMARY KEY,
+    kind text NOT NULL,
+    status text NOT NULL,
+    first_session date,
+    last_session date,
+    started timestamptz NOT NULL,
+    updated timestamptz NOT NULL,
+    ended timestamptz,
+    counts jsonb NOT NULL,
+    seconds jsonb NOT NULL,
+    error text
+);
+CREATE INDEX IF NOT EXISTS runs_started ON analytics.runs (started);
+
 CREATE OR REPLACE VIEW analytics.position_values AS
 SELECT
     a.portfolio_id,

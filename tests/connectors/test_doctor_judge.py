@@ -78,6 +78,7 @@ def healthy() -> Facts:
                     "sink_offsets",
                     "sink_retractions",
                     "sink_refused",
+                    "runs",
                     "position_values",
                     "positions_valued",
                 ),

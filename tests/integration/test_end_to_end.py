@@ -48,6 +48,9 @@ async def test_the_vectors_of_the_definition(open_world: OpenWorld) -> None:
     world = await open_world()
     await world.execute(*VECTORS)
     await world.caught_up()
+    # The sink brought it there with its own rights, told by the worker on Kafka.
+    runs = await world.fetch("SELECT kind, status, error FROM analytics.runs")
+    assert [tuple(run) for run in runs] == [("catch-up", "done", None)]
     assert await world.snapshots(1, "pnl") == [0, 500, 600]
     assert await world.snapshots(2, "pnl") == [0, 500, 540]
     assert (await world.snapshots(3, "pnl"))[:2] == [0, -20]

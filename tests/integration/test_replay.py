@@ -20,7 +20,8 @@ from aiokafka import TopicPartition
 
 from connectors.difference_models import MetricDifference
 from connectors.kafka import places_of, read_to_end, started_admin, started_consumer
-from connectors.settings import Settings
+from connectors.runs import DONE, REPLAY, RunRecord, read_run
+from connectors.settings import Settings, TopicSettings
 from connectors.stack import StackInfo
 from connectors.topics import topics_of
 from replay.branch import is_of
@@ -102,6 +103,15 @@ async def test_a_run_says_what_live_says_and_leaves_nothing_behind(world):
     derived, unchanged, differ = counts(said)
     assert 0 < derived == unchanged
     assert differ == 0
+    assert re.search(r"derive \d+\.\d s  encode \d+\.\d s  publish \d+\.\d s", said)
+    assert "0 refused" in said
+    told = await newest_run(world)
+    assert (told.kind, told.status) == (REPLAY, DONE)
+    assert told.counts["derived"] == derived
+    assert (
+        min(told.seconds[name] for name in ("derive", "worker_fold", "total", "cpu"))
+        > 0
+    )
 
     name = Runs(world.settings.home).all()[0].name
     assert "done" in await call(world, "list")
@@ -112,6 +122,13 @@ async def test_a_run_says_what_live_says_and_leaves_nothing_behind(world):
     assert left == []
     assert f"replay.{name}" not in groups
     assert Runs(world.settings.home).all() == []
+
+
+async def newest_run(world: JournalWorld) -> RunRecord:
+    found = []
+    async for records in read_to_end(world.settings, world.settings.topics.runs):
+        found += [read_run(record.value) for record in records]
+    return max(found, key=lambda run: run.updated)
 
 
 async def test_what_live_says_wrong_is_found_and_published_by_revision(world):
@@ -195,6 +212,43 @@ async def test_killed_tools_and_workers_are_gone_on_with(world):
 
     over = await call(world, "resume", name, code=2)
     assert "is done" in over
+
+
+@pytest.mark.faults
+async def test_a_pause_repeats_nothing_and_a_full_disk_is_said(world):
+    """Paused in the middle; then no room for run.json; then to its end."""
+    runs = Runs(world.settings.home)
+    before = await live_words(world)
+    slow = start(world, "run", *dates(world, 1, 8), "--rate", "10")
+    (run,) = await until(lambda: [r for r in runs.all() if r.phase is Phase.DERIVE])
+    topic = f"replay.{run.name}.{TopicSettings().snapshots}"
+    while not await count(world, topic):  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.05)
+    runs.request(run.name, "pause")  # as the command does, and sooner
+    await asyncio.to_thread(slow.communicate, timeout=60)
+    assert slow.returncode == 3
+    done = await count(world, topic)
+
+    full = runs.place(run.name) / "run.json.part"
+    full.symlink_to("/dev/full")
+    said = await call(world, "resume", run.name, code=2)
+    assert "No space left on device" in said
+    assert "Traceback" not in said
+    full.unlink()
+
+    await call(world, "resume", run.name)
+    found = runs.load(run.name).summary
+    assert 0 < found.derived == found.unchanged
+    keys = [r.key async for rs in read_to_end(world.settings, topic) for r in rs]
+    assert 0 < done < len(keys) == len(set(keys))
+    fed = f"replay.{run.name}.{TopicSettings().market}"
+    assert await count(world, fed) == run.plan.prefix.market
+    assert await live_words(world) == before
+
+
+async def count(world: JournalWorld, topic: str) -> int:
+    records = read_to_end(world.settings, topic)
+    return sum([len(some) async for some in records])
 
 
 # --- as of --------------------------------------------------------------------------

@@ -9,8 +9,10 @@ import pytest
 
 from connectors.deadletters import read_letters
 from connectors.kafka import read_to_end, started_producer
+from connectors.runs import CATCH_UP, DONE, read_run
 from connectors.stack import StackInfo
 from connectors.steps import Step
+from streams.metrics import Phase
 from streams.record import DIGEST_HEADER, REVISION_HEADER
 from tests.streams.journal_world import JournalWorld, open_journal_world
 from tests.streams.results_compared import STRANGER
@@ -37,6 +39,7 @@ async def test_results_equal_a_fresh_engine_and_a_restart_repeats_nothing(world)
     found = await world.settle()
     assert found.none(), worker.log_tail()
     assert found.cells > 0
+    await its_catch_up_is_told(world)
     await world.stop_workers()
 
     letters = await read_letters(world.settings)
@@ -55,6 +58,21 @@ async def test_results_equal_a_fresh_engine_and_a_restart_repeats_nothing(world)
     assert after.records - found.records <= 3 * 12 + 8
     await world.stop_workers()
     await world.assert_no_record_skipped()
+
+
+async def its_catch_up_is_told(world: JournalWorld) -> None:
+    runs = {}
+    async for records in read_to_end(world.settings, world.settings.topics.runs):
+        runs |= {record.key: read_run(record.value) for record in records}
+    (run,) = runs.values()
+    assert run is not None
+    assert (run.kind, run.status) == (CATCH_UP, DONE), run
+    assert min(run.counts["rows"], run.counts["snapshots"]) > 0
+    assert run.first is not None
+    assert run.first < (run.last or run.first)
+    phases = {name: run.seconds[name] for name in Phase if name is not Phase.READ}
+    assert all(seconds > 0 for seconds in phases.values()), phases
+    assert sum(phases.values()) < run.seconds["total"]
 
 
 @pytest.mark.parametrize(

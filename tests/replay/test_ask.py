@@ -13,6 +13,7 @@ from replay.ask import Ask, Facts, check_dates, make_plan
 from replay.errors import AskError
 from replay.feed import known_by
 from replay.logs import Prefix, Then, heads_of
+from replay.sources import Source
 from tests.analytics.engine_desk import CALENDAR, day, price_row
 from tests.replay.small_journal import change, market, owners
 
@@ -81,6 +82,12 @@ def test_dates_that_no_journal_could_answer() -> None:
         check_dates(Ask(on(4), on(6)), today)
     with pytest.raises(AskError, match="published"):
         check_dates(Ask(on(4), on(5), as_of=1, publish=True), today)
+    tables = Ask(on(4), on(5), source=Source.POSTGRES)
+    check_dates(tables, today)
+    with pytest.raises(AskError, match="not what the tables say"):
+        check_dates(msgspec.structs.replace(tables, publish=True), today)
+    with pytest.raises(AskError, match="do not know what they held"):
+        check_dates(msgspec.structs.replace(tables, as_of=1), today)
     check_dates(Ask(on(4), on(5)), today)
 
 

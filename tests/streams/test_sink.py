@@ -15,6 +15,7 @@ from connectors.sink import (
 )
 from connectors.sink_memory import MemorySink
 from streams.sink import Pace, Pump, keep_trying, position, unless
+from streams.sink_metrics import SinkMetrics
 from tests.connectors.result_records import Made, snapshot
 
 D = "2024-01-02"
@@ -70,6 +71,18 @@ async def test_all_that_was_read_is_written_before_it_stops(stop):
     await Pump(Source(*map(tick, range(5)), then=stop), sink, "t").run(stop)
     assert {row[0] for row in sink.rows} == set(range(1, 11))
     assert sink.offsets == {0: 50}
+
+
+async def test_what_became_of_records_and_how_long_it_took_is_counted(stop):
+    metrics = SinkMetrics()
+    pump = Pump(
+        Source(*map(tick, range(5)), then=stop), SlowSink(0.05), "t", metrics=metrics
+    )
+    await pump.run(stop)
+    value = metrics.registry.get_sample_value
+    stored = {"family": "t", "outcome": "stored"}
+    assert value("deltafolio_sink_records_total", stored) == pump.total.stored > 0
+    assert (value("deltafolio_sink_write_seconds_total", {"family": "t"}) or 0) >= 0.05
 
 
 async def test_ticks_that_pile_up_become_one_record_a_key(stop):
