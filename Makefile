@@ -23,7 +23,7 @@ demo: $(STAMP) ## The whole way on real prices, a correction that ripples, a che
 test: $(STAMP) ## All tests but those that kill for minutes (ARGS="-k name")
 	$(PYTEST) -m "not faults" $(ARGS)
 
-faults: $(STAMP) ## Kill processes under load, for minutes
+faults: $(STAMP) ## Kill, cut, fill, restart and compare: more than an hour
 	$(PYTEST) -m faults $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter

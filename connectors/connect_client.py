@@ -12,8 +12,8 @@ from connectors.kafka_security import reveal
 from connectors.settings import Settings
 
 
-class NotFoundError(Exception):
-    """No connector of this name."""
+class NotFoundError(httpx.HTTPError):
+    """No connector of this name; or a Connect that starts and knows none yet."""
 
 
 class ConnectClient:
@@ -75,6 +75,7 @@ class ConnectClient:
         url = f"/connectors/{self.name}{path}"
         answer = await self._client.request(method, url, **more)
         if answer.status_code == 404:
-            raise NotFoundError
+            message = f"Connect knows nothing at {url}"
+            raise NotFoundError(message)
         answer.raise_for_status()
         return answer

@@ -53,6 +53,11 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "market_data_cache": ("symbol", "date"),
     "company_profiles": ("symbol",),
 }
+_NAME = (
+    "CASE jsonb_typeof(to_jsonb(t) -> 'name') "
+    "WHEN 'string' THEN to_jsonb(t) ->> 'name' END AS name"
+)
+"""A portfolio's name, which the oracle does not read and a table may lack."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -154,8 +159,11 @@ async def read_journal(settings: Settings) -> Rows:
 
 def select_rows(schema: str, table: str) -> str:
     """Query that gives columns as Debezium does: text, days, numbers."""
-    shown = ", ".join(_shown(name) for name in SOURCE[table])
-    return f"SELECT {shown} FROM {quote(schema)}.{quote(table)}"  # noqa: S608
+    shown = [_shown(name) for name in SOURCE[table]]
+    if table == "portfolios":
+        shown.append(_NAME)
+    columns = ", ".join(shown)
+    return f"SELECT {columns} FROM {quote(schema)}.{quote(table)} AS t"  # noqa: S608
 
 
 async def read_source(connection: Connection, schema: str, calendar: Calendar) -> Rows:

@@ -233,8 +233,7 @@ class Supervisor:
         now = time.monotonic()
         if child.process is None:
             if now >= child.due:
-                child.restarts += 1
-                self._spawn(child)
+                self._start_again(child, now)
             return
         code = child.process.poll()
         if code is None:
@@ -242,8 +241,19 @@ class Supervisor:
         self._bury(child, code)
         if now - child.started > HEALTHY_SECONDS:
             child.pause = FIRST_PAUSE
+        self._postpone(child, now, f"ended ({_how(code)})")
+
+    def _start_again(self, child: _Child, now: float) -> None:
+        """Start a process; if the machine refuses (no room, no memory), later."""
+        child.restarts += 1
+        try:
+            self._spawn(child)
+        except OSError as error:
+            self._postpone(child, now, f"cannot be started ({error})")
+
+    def _postpone(self, child: _Child, now: float, why: str) -> None:
         child.due = now + child.pause
-        self._say(f"{child.name} ended ({_how(code)}), again in {child.pause:g} s")
+        self._say(f"{child.name} {why}, again in {child.pause:g} s")
         child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
     def _spawn(self, child: _Child) -> None:
@@ -268,7 +278,11 @@ class Supervisor:
             )
         child.started = time.monotonic()
         if identity := identify(child.process.pid):
-            write_identity(self._pid_file(child.name), identity)
+            try:
+                write_identity(self._pid_file(child.name), identity)
+            except OSError as error:
+                # It runs all the same; `status` will not see it.
+                self._say(f"{child.name}: no pid file ({error})")
 
     def _stop(self, children: list[_Child], seconds: float) -> None:
         running = [c for c in children if c.process and c.process.poll() is None]

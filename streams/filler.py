@@ -5,14 +5,18 @@ that was asked for before. It does not commit and is in nobody's way.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from connectors.kafka import make_consumer
 from connectors.settings import Settings
 from streams.metrics import Metrics, Phase
+
+logger = logging.getLogger(__name__)
 
 POLL_MS = 200
 QUIET_POLLS = 10
@@ -54,7 +58,18 @@ class Filler:
         await self._consumer.stop()
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[Any, int]:
-        """Next offset of each partition, asked of the brokers now."""
+        """Next offset of each partition; waits for brokers that are away."""
+        wanted = list(partitions)
+        return await _answer(lambda: self.ends_now(wanted))
+
+    async def ends_now(self, partitions: Iterable[TopicPartition]) -> dict[Any, int]:
+        """Next offset of each partition.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            If no broker tells within the request time-out.
+        """
         wanted = list(partitions)
         return dict(await self._consumer.end_offsets(wanted)) if wanted else {}
 
@@ -91,7 +106,8 @@ class Filler:
     async def _read(
         self, partition: TopicPartition, start: int, end: int, *, whole: bool
     ) -> AsyncIterator[Sequence[ConsumerRecord[bytes, bytes]]]:
-        first = (await self._consumer.beginning_offsets([partition]))[partition]
+        starts = await _answer(lambda: self._consumer.beginning_offsets([partition]))
+        first = starts[partition]
         if whole and start < first:
             message = f"{partition.topic}[{partition.partition}] begins with {first}, "
             message += f"the state needs {start}"
@@ -113,3 +129,20 @@ class Filler:
             found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=500)
         records: Sequence[ConsumerRecord[bytes, bytes]] = found.get(partition, ())
         return records
+
+
+async def _answer(ask: Callable[[], Awaitable[dict[Any, int]]]) -> dict[Any, int]:
+    """Ask until the brokers answer.
+
+    They may restart for longer than a request waits, and a worker need not end for
+    that: it has nothing to do meanwhile. Its watch says that it is not ready, and ends
+    it when a broker that answers again brings no progress.
+    """
+    while True:
+        try:
+            return await ask()
+        except KafkaError as error:
+            if not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                raise
+            logger.warning("a log's bounds are not known yet: %r", error)
+            await asyncio.sleep(POLL_MS / 1000)

@@ -98,7 +98,7 @@ class Watch:
     async def _ends(self) -> dict[TopicPartition, int]:
         """Ask for the logs' ends; nothing is known while no broker answers."""
         try:
-            return await self._parts.filler.ends(self._places())
+            return await self._parts.filler.ends_now(self._places())
         except KafkaError as error:
             logger.warning("the logs' ends are not known: %r", error)
             return {}

@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="where integration tests find PostgreSQL, Kafka and Debezium",
     )
+    parser.addoption("--seed", type=int, default=1, help="of the first random run")
+    parser.addoption("--runs", type=int, default=200, help="how many random runs")
+    parser.addoption("--only", default="", help='"disturbance/check", either empty')
 
 
 @pytest.fixture(scope="session")

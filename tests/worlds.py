@@ -167,13 +167,20 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Make a world, run it, and leave nothing of it but its topics."""
     world = World(world_settings(info, home, kafka, **worker), workers)
+    async with opened(info, world):
+        yield world
+        world.assert_nobody_died()
+
+
+@asynccontextmanager
+async def opened(info: StackInfo, world: World) -> AsyncIterator[None]:
+    """Make a world's database and run it for a block; its processes may die in it."""
     name = world.settings.postgres.slot
     await _execute(info, f"CREATE DATABASE {name}")
     await apply_schema(world.settings.postgres)
     try:
         world.app.start()
-        yield world
-        world.assert_nobody_died()
+        yield
     finally:
         world.app.stop()
         async with httpx.AsyncClient(base_url=info.connect_url) as client:

@@ -274,6 +274,31 @@ async def test_a_rebalancing_connect_is_asked_again(
     assert await register(settings, client)
 
 
+async def test_a_connect_that_starts_and_knows_nothing_is_asked_again(
+    settings: Settings,
+    client: ConnectClient,
+    fake: FakeConnect,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It listens before it has read what it runs: everything is not found then."""
+    monkeypatch.setattr(capture_watch, "POLL_SECONDS", 0.01)
+    fake.refusals = [httpx.Response(404) for _ in range(4)]
+    assert await register(settings, client)
+    assert fake.calls == ["PUT /config"] * 3
+
+
+async def test_a_restart_that_finds_nothing_is_tried_again(
+    watch: Watch, fake: FakeConnect
+) -> None:
+    fake.status = FAILED
+    fake.refusals = [httpx.Response(404), httpx.Response(200, json=FAILED)]
+    await watch.look(1.0)
+    assert fake.status == FAILED
+    await watch.look(2.0)
+    await watch.look(3.0)
+    assert fake.status == RUNNING
+
+
 async def test_a_failed_task_is_restarted_and_told_of(
     settings: Settings, watch: Watch, fake: FakeConnect
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -98,6 +99,15 @@ ROWS = [
     "effective_date) VALUES (9, 'SPY', 'Energy', 0.25, '2024-01-01')",
 ]
 
+ONE: Mapping[str, Any] = {
+    "id": 1,
+    "name": "one",
+    "inception_date": MONDAY,
+    "equity_balance": "1000.5000",
+    "deleted_at": None,
+}
+"""The first of the portfolios, as Debezium sends it."""
+
 
 @pytest.fixture
 async def filled(postgres: PostgresSettings) -> PostgresSettings:
@@ -116,6 +126,7 @@ async def test_rows_of_the_source_are_what_the_door_makes_of_debeziums(filled):
     assert {table: len(found) for table, found in rows.items()} == dict.fromkeys(
         TABLES, 1
     )
+    assert rows["portfolios"] == {((1,), 1): validate("portfolios", ONE, CALENDAR)}
     assert rows["positions"] == {((2,), 1): validate("positions", LOT, CALENDAR)}
     place = (("A", DAYS[1]), None)
     assert rows["market_data_cache"] == {

@@ -76,6 +76,22 @@ def test_what_keeps_ending_is_started_ever_more_slowly(
     assert set(supervisor.exit_codes("fails")) == {3}
 
 
+def test_a_disk_that_takes_nothing_does_not_end_the_watch(
+    make: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    supervisor = make("piped")
+    log_file = tmp_path / "logs" / "piped.log"
+    (tmp_path / "run" / "piped.part").mkdir()
+    log_file.unlink()
+    log_file.mkdir()
+    supervisor.kill("piped")
+    wait_for(lambda: supervisor.exit_codes("piped"))
+    time.sleep(0.5)
+    assert supervisor.pid("piped") is None
+    log_file.rmdir()
+    wait_for(lambda: supervisor.pid("piped"))
+
+
 def test_one_that_is_removed_stays_down_and_can_be_added(
     make: Callable[..., Supervisor],
 ) -> None:

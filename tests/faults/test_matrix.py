@@ -1,0 +1,118 @@
+"""The matrix of checks and disturbances; ``docs/faults.md`` has its table.
+
+``make faults ARGS="-s -k matrix --runs 20 --seed 7"`` makes the runs of seeds 7 to 26;
+``--only "SIGKILL worker/tick"`` narrows what is drawn. A run is repeated with its seed
+and the same ``--only``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from connectors.stack import Stack, StackInfo
+from tests.faults.matrix.network import Network, proxied_stack
+from tests.faults.matrix.planted import PLANTS
+from tests.faults.matrix.rig import open_rig
+from tests.faults.matrix.run import Draw, Outcome, run
+from tests.faults.matrix.table import table
+
+pytestmark = pytest.mark.integration
+
+AWAY_S = 150.0
+"""Longer than everything that waits for PostgreSQL: what comes later comes again."""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A stack of our own, behind proxies."""
+    with proxied_stack(tmp_path_factory.mktemp("stack")) as made:
+        yield made
+
+
+@pytest.mark.faults
+async def test_a_few_runs_of_the_matrix_find_nothing(
+    pytestconfig: pytest.Config, stack: StackInfo, tmp_path: Path
+) -> None:
+    """On the stack of all tests, so without proxies."""
+    if pytestconfig.getoption("stack") == "docker":
+        pytest.skip("servers in containers are not ours to kill")
+    network = Network(Stack(stack.home), stack, stack)
+    draws = [Draw(1, "trade", "SIGKILL worker"), Draw(2, "tick", "SIGKILL broker")]
+    async with open_rig(network, tmp_path) as rig:
+        for draw in draws:
+            outcome = await run(rig, draw)
+            assert outcome.good, (outcome.line(), outcome.verdict.why)
+
+
+@pytest.mark.faults
+async def test_the_matrix_finds_nothing(
+    pytestconfig: pytest.Config, network: Network, tmp_path: Path
+) -> None:
+    seed, runs = pytestconfig.getoption("seed"), pytestconfig.getoption("runs")
+    only = pytestconfig.getoption("only")
+    draws = [Draw.of(seed + i, only) for i in range(runs)]
+    outcomes = await run_all(network, draws, tmp_path)
+    print(table(outcomes))
+    bad = [outcome.line() for outcome in outcomes if not outcome.good]
+    assert not bad, "\n".join(bad)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("plant", "only"),
+    [
+        ("acknowledgement before publishing", "SIGKILL intake/tick"),
+        ("table before its results", "SIGKILL worker/tick"),
+        ("watermark per portfolio", "nothing/trade"),
+        ("ignored rebalance", "SIGSTOP worker/trade"),
+        ("dropped dead letter", "nothing/mistake"),
+    ],
+)
+async def test_the_matrix_finds_a_planted_bug(
+    plant: str, only: str, network: Network, tmp_path: Path
+) -> None:
+    assert plant in PLANTS
+    draws = [Draw.of(seed, only) for seed in range(1, 6)]
+    with pytest.raises(AssertionError, match=r"differ|lost|missing|letter|last is"):
+        await run_all(network, draws, tmp_path, plant)
+
+
+@pytest.mark.faults
+async def test_postgresql_may_be_away_for_long(
+    network: Network, tmp_path: Path
+) -> None:
+    async with open_rig(network, tmp_path) as rig:
+        await asyncio.to_thread(rig.stack.stop_service, "postgres")
+        await asyncio.sleep(AWAY_S)
+        await asyncio.to_thread(rig.stack.start_service, "postgres")
+        fresh = await rig.seconds_to_fresh()
+        verdict = await rig.verdict()
+        print(f"fresh {fresh:.1f} s after PostgreSQL was away for {AWAY_S:g} s")
+        assert not verdict.why, verdict.why
+        assert not rig.failures(), rig.failures()
+        assert fresh < AWAY_S
+
+
+async def run_all(
+    network: Network, draws: Sequence[Draw], home: Path, plant: str = ""
+) -> list[Outcome]:
+    """Carry out runs one after the other; a world that broke is not asked again.
+
+    With a planted bug the first run that finds something is enough: it is raised.
+    """
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(draws):
+        async with open_rig(network, home, plant) as rig:
+            for draw in draws[len(outcomes) :]:
+                outcome = await run(rig, draw)
+                outcomes.append(outcome)
+                print(outcome.line(), *outcome.failures, sep="\n", flush=True)
+                if not outcome.good:
+                    assert not plant, outcome.verdict.why
+                    print(*outcome.verdict.why, rig.world.story(), sep="\n")
+                    break
+    return outcomes
