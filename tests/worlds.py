@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -34,6 +35,9 @@ from connectors.settings import (
 )
 from connectors.stack import StackInfo
 from deltafolio.local_app import LocalApp
+from replay.ask import Ask
+from replay.feed import survey
+from replay.verify import Verify, verify_until
 
 CAPTURE_PASSWORD = "capture-for-tests"  # noqa: S105 - of a server on loopback
 CATCH_UP_SECONDS = 60.0
@@ -141,6 +145,18 @@ class World:
         assert found.differ == 0, f"{found.differ} differ, first: {found.first}\n{logs}"
         assert found.cells > 0
         return found.cells
+
+    async def assert_equal_to_a_replay(self) -> None:
+        """Derive from the journal again; every stored and published bit is the same."""
+        calendar = calendar_of(self.settings)
+        facts, _ = await survey(self.settings, None)
+        days = (date.fromordinal(pick(facts.days)) for pick in (min, max))
+        ask = Ask(*days, families=self.settings.worker.families)
+        found = await verify_until(
+            lambda: Verify(self.settings, calendar, ask), CATCH_UP_SECONDS
+        )
+        assert found.differ == 0, f"{found.first}\n{self.story()}"
+        assert found.cells > 0
 
     def assert_nobody_died(self) -> None:
         """Processes that a test did not kill must not have ended by themselves."""

@@ -77,6 +77,7 @@ async def test_killed_under_load(open_world: OpenWorld, victim: str) -> None:
         changes = await task
     assert changes > 100
     await world.assert_equal_to_the_oracle()
+    await world.assert_equal_to_a_replay()
     await no_revision_has_two_contents(world.settings)
 
 

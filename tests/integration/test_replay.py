@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
+from analytics.results import MONEY_FAMILIES
 from connectors.difference_models import MetricDifference
 from connectors.kafka import places_of, read_to_end, started_admin, started_consumer
 from connectors.runs import DONE, REPLAY, RunRecord, read_run
@@ -257,7 +258,8 @@ async def count(world: JournalWorld, topic: str) -> int:
 @pytest.mark.faults
 async def test_as_of_every_commit_it_says_what_was_live_then(stack, tmp_path):
     """A random history; what is live is kept after each commit, while it runs."""
-    async with open_journal_world(stack.bootstrap, tmp_path, seed=5) as world:
+    money = {"families": MONEY_FAMILIES}
+    async with open_journal_world(stack.bootstrap, tmp_path, seed=5, **money) as world:
         await world.load(portfolios=6, sessions=8, symbols=6)
         await world.start_worker().ready()
         moments: dict[int, dict[bytes, bytes]] = {}
@@ -358,16 +360,6 @@ async def test_what_if_says_what_live_says_once_the_edits_are_committed(
     assert differ <= moved, "of the others something moved that is no number"
 
 
-async def test_a_wrong_edit_is_said_with_its_line_and_nothing_is_made(world, tmp_path):
-    edits = tmp_path / "edits.yaml"
-    edits.write_text("edits:\n  - drop: {lot: 1}\n  - drop: {lot: 99999}\n")
-    said = await call(world, "what-if", "--edits", str(edits), code=2)
-    assert "edits.yaml, line 3, edits[1].drop: no such lot" in said
-    said = await call(world, "what-if", "--edits", str(edits), "--publish", code=2)
-    assert "No such option: --publish" in said
-    assert Runs(world.settings.home).all() == []
-
-
 async def until(found, limit: float = 40.0):
     end = time.monotonic() + limit
     while not (it := found()):
@@ -383,8 +375,14 @@ def worker_pid(place: Path) -> int | None:
     return None
 
 
-async def test_what_cannot_be_had_is_said_and_nothing_is_made(world):
+async def topics_there(world: JournalWorld) -> set[str]:
+    async with started_admin(world.settings) as admin:
+        return set(await admin.list_topics())
+
+
+async def test_what_cannot_be_had_is_said_and_nothing_is_made(world, tmp_path):
     first, last = dates(world, 0, 9)[1::2]
+    before = await topics_there(world), await live_ends(world)
     refused = {
         ("--from", "2001-01-02", "--to", last): "first price",
         ("--from", first, "--to", "2030-01-02"): "future",
@@ -393,5 +391,15 @@ async def test_what_cannot_be_had_is_said_and_nothing_is_made(world):
         ("--from", first, "--to", "tomorrow"): "tomorrow",
     }
     for words, why in refused.items():
-        assert why in await call(world, "run", *words, code=1)
+        assert why in await call(world, "run", "--publish", *words, code=1)
+    edits = tmp_path / "edits.yaml"
+    edits.write_text("edits:\n  - drop: {lot: 1}\n")
+    what_if = "what-if", "--edits", str(edits)
+    assert "future" in await call(world, *what_if, "--to", "2030-01-02", code=1)
+    said = await call(world, *what_if, "--publish", code=2)
+    assert "No such option: --publish" in said
+    edits.write_text("edits:\n  - drop: {lot: 1}\n  - drop: {lot: 99999}\n")
+    said = await call(world, *what_if, code=2)
+    assert "edits.yaml, line 3, edits[1].drop: no such lot" in said
     assert Runs(world.settings.home).all() == []
+    assert (await topics_there(world), await live_ends(world)) == before

@@ -69,6 +69,8 @@ async def test_nothing_differs_and_what_is_planted_is_named(open_world, monkeypa
     assert found.first.path == ("hhi",)
     assert (await verified(world, 2)).differ == 0
 
+    # A worker that is there would say it again.
+    await asyncio.to_thread(world.app.supervisor.remove, "worker-1")
     # A record of the same revision and digest whose content is another one.
     topic, key = world.settings.topics.snapshots, f"2|{DAY}".encode()
     async for records in read_to_end(world.settings, topic):
@@ -104,3 +106,41 @@ async def test_nothing_differs_and_what_is_planted_is_named(open_world, monkeypa
     assert "hhi of portfolio 1" in said
     assert "lots by |market_value|" in said
     assert "revision  p" in said
+
+
+SPOILT = """
+from analytics import valuation
+
+right = valuation.Concentration
+
+
+def wrong(names, hhi, *others):
+    return right(names, hhi * 1.01, *others)
+
+
+valuation.Concentration = wrong
+"""
+
+
+@pytest.mark.faults
+async def test_a_bug_in_live_and_replay_alike_is_found_by_the_oracle(
+    open_world, monkeypatch, tmp_path
+):
+    """Every process has the same wrong kernel: to the replay nothing differs."""
+    (tmp_path / "spoilt").mkdir()
+    (tmp_path / "spoilt" / "sitecustomize.py").write_text(SPOILT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "spoilt"))
+    world = await open_world()
+    connection = await connect(world.dsn, "test")
+    try:
+        await load(connection, tables())
+    finally:
+        await connection.close()
+    await world.caught_up()
+    asked = ("--portfolios", "2", "--from", DAY, "--to", DAY, "--wait", "0")
+    code, said = await verify(world, *asked, "--oracle")
+    assert code == 1, said
+    replayed, oracle = [line for line in said.splitlines() if "compared" in line]
+    assert ", 0 differ" in replayed
+    assert ", 0 differ" not in oracle
+    assert "hhi" in said
