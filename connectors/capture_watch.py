@@ -26,6 +26,7 @@ import msgspec
 from connectors.capture import connector_config
 from connectors.connect_client import ConnectClient
 from connectors.doctor import Level, examine
+from connectors.health import Pulse, watched
 from connectors.postgres import Connection, connect
 from connectors.settings import Settings
 from connectors.topics import ensure_topics
@@ -228,6 +229,14 @@ class Watch:
         self._away = False
         self.history = History()
 
+    @property
+    def trouble(self) -> str:
+        """Why rows are not captured, as far as was seen."""
+        if self._away:
+            return "Connect does not answer"
+        history = self.history
+        return (history.last_failure or "") if history.next_try is not None else ""
+
     async def look(self, now: float) -> None:
         """Look once, at a moment in seconds of the epoch; do what is due."""
         try:
@@ -321,12 +330,20 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         If the source cannot be captured as it is, or Connect refuses.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a second
+    pulse = Pulse()
+    await watched(settings.home, "capture", [pulse], keep(settings, pulse, stop))
+
+
+async def keep(settings: Settings, pulse: Pulse, stop: asyncio.Event) -> None:
+    """Do the four steps of the module's text."""
     await ensure_topics(settings)  # 1
     await check_source(settings)  # 2
     async with ConnectClient(settings) as client:
-        await register(settings, client)  # 3
+        with pulse.waiting():
+            await register(settings, client)  # 3
         watch = Watch(settings, client)
         while not stop.is_set():  # 4
             await watch.look(time.time())
+            pulse.beat(watch.trouble)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)

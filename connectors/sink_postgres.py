@@ -20,7 +20,7 @@ import asyncio
 import io
 import logging
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import asyncpg  # type: ignore[import-untyped]
@@ -98,11 +98,20 @@ class PostgresSink:
         What is written.
     topic
         Where it comes from; offsets are kept under this name.
+    waits
+        Called now and then while another sink is the only writer.
     """
 
-    def __init__(self, dsn: str, family: Family, topic: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        family: Family,
+        topic: str,
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
         self._dsn = dsn
         self._topic = topic
+        self._waits = waits
         self._family = family
         self._reader = Reader(family)
         self._writer = RowWriter(family)
@@ -172,6 +181,7 @@ class PostgresSink:
             if not told:
                 log.warning("%s: another sink is writing; waiting", self._family.name)
                 told = True
+            self._waits()
             await asyncio.sleep(GUARD_POLL_SECONDS)
 
     # --- writing ---

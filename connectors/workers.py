@@ -19,7 +19,7 @@ BUSY = "deltafolio_worker_busy"
 
 
 class WorkerHealth(msgspec.Struct):
-    """What is used of a worker's answer; ``streams.health.Health`` has the whole."""
+    """What is used of a worker's answer (``streams.watch.WorkerHealth``)."""
 
     ready: bool
     lag: int

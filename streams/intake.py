@@ -35,6 +35,7 @@ from connectors.calendar import load_calendar
 from connectors.deadletters import Place, encode_letter, letter_of
 from connectors.debezium import Refused
 from connectors.exchange import exchange_today, exchange_zone
+from connectors.health import Pulse, watched
 from connectors.journal import JournalFormatError
 from connectors.kafka import (
     committed,
@@ -83,7 +84,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     aiokafka.errors.KafkaError
         When Kafka cannot be reached, or refuses.
     """
-    await Intake(settings).run(stop)
+    intake = Intake(settings)
+    await watched(settings.home, "intake", [intake.pulse], intake.run(stop))
 
 
 class Intake:
@@ -102,6 +104,8 @@ class Intake:
     ----------
     stats
         Counters.
+    pulse
+        Beats with each round.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Intake:
         done: Callable[[Step], None] = crash.done,
     ) -> None:
         self.stats = IntakeStats()
+        self.pulse = Pulse()
         self._settings = settings
         bounds = settings.calendar
         self._calendar = load_calendar(bounds.name, bounds.start, bounds.end)
@@ -148,6 +153,7 @@ class Intake:
         """Work for one assignment after the other."""
         while not stop.is_set():
             term, places = self._owner.term, self._owner.places
+            self.pulse.beat()
             if not places:
                 await asyncio.sleep(IDLE_S)
                 continue
@@ -199,6 +205,7 @@ class Intake:
         """Do rounds until the assignment ends."""
         clock = asyncio.get_running_loop().time
         while term == self._owner.term:
+            self.pulse.beat()
             ending = stop.is_set()
             if not ending:
                 patience = self._patience(door, clock())

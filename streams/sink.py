@@ -26,6 +26,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from connectors.health import Pulse, watched
 from connectors.kafka import make_consumer
 from connectors.settings import Settings
 from connectors.sink import (
@@ -40,7 +41,6 @@ from connectors.sink_postgres import PostgresSink
 from connectors.sink_records import Backlog
 from connectors.steps import Step, crash
 from connectors.topics import ensure_topics
-from streams.health import HealthServer
 from streams.runs_sink import write_runs
 from streams.sink_metrics import SinkMetrics
 
@@ -93,47 +93,69 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     SinkSetupError, TopicError
         When trying again is of no use; the message says what to do.
     """
-    metrics = SinkMetrics()
-    server = HealthServer(settings.home, settings.sink.web_port, metrics, "sink")
-    server.health.ready, server.health.reason = True, ""
-    await server.start()
-    await keep_trying("topics", lambda: ensure_topics(settings), stop)
+    metrics, pulses = SinkMetrics(), {family: Pulse() for family in FAMILIES}
+    await watched(
+        settings.home,
+        "sink",
+        list(pulses.values()),
+        write_families(settings, pulses, stop, metrics),
+        metrics.registry,
+        settings.sink.web_port,
+    )
+
+
+async def write_families(
+    settings: Settings,
+    pulses: Mapping[Family, Pulse],
+    stop: asyncio.Event,
+    metrics: SinkMetrics,
+) -> None:
+    """Write families, each by itself, and runs, until ``stop`` is set."""
+    first = next(iter(pulses.values()))
+    await keep_trying("topics", lambda: ensure_topics(settings), stop, first)
     try:
         async with asyncio.TaskGroup() as group:
-            for family in FAMILIES:
-                group.create_task(write_family(settings, family, stop, metrics))
+            for family, pulse in pulses.items():
+                group.create_task(write_family(settings, family, stop, metrics, pulse))
             group.create_task(
                 keep_trying("runs", lambda: write_runs(settings, stop), stop)
             )
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
-    finally:
-        await server.stop()
 
 
 async def write_family(
-    settings: Settings, family: Family, stop: asyncio.Event, metrics: SinkMetrics
+    settings: Settings,
+    family: Family,
+    stop: asyncio.Event,
+    metrics: SinkMetrics,
+    pulse: Pulse,
 ) -> None:
     """Write one family until ``stop`` is set, whatever goes away and comes back."""
     dsn, topic = settings.postgres.dsn.get_secret_value(), family.topic(settings.topics)
 
     async def attempt() -> None:
-        sink = PostgresSink(dsn, family, topic)
+        sink = PostgresSink(dsn, family, topic, pulse.beat)
         try:
             offsets = await unless(stop, sink.open())  # S1
             crash.done(Step.S1)
             if offsets is not None:
                 async with _reading(settings, topic, offsets) as consumer:  # S2
-                    pump = Pump(consumer, sink, family.name, metrics=metrics)
+                    pump = Pump(
+                        consumer, sink, family.name, metrics=metrics, pulse=pulse
+                    )
                     await pump.run(stop)
         finally:
             await sink.close()
 
-    await keep_trying(family.name, attempt, stop)
+    await keep_trying(family.name, attempt, stop, pulse)
 
 
 async def keep_trying(
-    what: str, attempt: Callable[[], Awaitable[None]], stop: asyncio.Event
+    what: str,
+    attempt: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    pulse: Pulse | None = None,
 ) -> None:
     """Attempt until it succeeds or ``stop`` is set; pauses grow while it fails."""
     loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
@@ -145,6 +167,8 @@ async def keep_trying(
             if loop.time() - began > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             log.warning("%s: %s; again in %.1f s", what, error, pause)
+            if pulse:
+                pulse.beat(f"{what}: {error}")
             await unless(stop, asyncio.sleep(pause))
             pause = min(2 * pause, LONGEST_PAUSE)
         else:
@@ -233,6 +257,8 @@ class Pump:
         How much, how often.
     metrics
         Told what became of records, and how long it took.
+    pulse
+        Beats while both sides go on.
 
     Attributes
     ----------
@@ -247,6 +273,7 @@ class Pump:
         name: str,
         pace: Pace | None = None,
         metrics: SinkMetrics | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.total = Written()
         self._source = source
@@ -254,6 +281,8 @@ class Pump:
         self._name = name
         self._pace = pace or Pace()
         self._metrics = metrics or SinkMetrics()
+        self._pulse = pulse or Pulse()
+        self._busy = False
         self._backlog = Backlog()
         self._waiting = asyncio.Event()
         self._much = asyncio.Event()
@@ -301,6 +330,8 @@ class Pump:
             found = await self._source.getmany(
                 timeout_ms=200, max_records=self._pace.fetch_records
             )
+            if not self._busy:  # a write that hangs must show
+                self._pulse.beat()
             for records in found.values():
                 self._backlog.add(records)
             if found:
@@ -325,8 +356,10 @@ class Pump:
             records, offsets = self._backlog.take()
             self._room.set()
             if offsets:
+                self._busy = True
                 with self._metrics.writing(self._name):
                     written = await self._sink.write(records, offsets)
+                self._busy = False
                 self._metrics.written(self._name, written)
                 self.total += written
                 self._report(loop.time())

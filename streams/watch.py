@@ -15,23 +15,47 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.health import READY_LAG, Health
+from connectors.health import (
+    FROZEN_S,
+    STALL_S,
+    TICK_S,
+    Health,
+    StalledError,
+)
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 1.0
 RECOVERY_S = 5.0
-STALL_S = 60.0
-FROZEN_S = 120.0
+READY_LAG = 1000
+"""Records behind, of both logs together, up to which a worker is ready."""
 
 
-class StalledError(RuntimeError):
-    """There is something to do and nothing was done for `STALL_S`: start again."""
+class WorkerHealth(Health):
+    """What a worker says of itself, beside what every process says.
+
+    Attributes
+    ----------
+    lag
+        Records behind the ends of the logs.
+    owned, published
+        Partitions assigned, and those whose results are published.
+    market
+        Next record of the market.
+    folded
+        Next record of each partition that is published.
+    """
+
+    lag: int = 0
+    owned: list[int] = msgspec.field(default_factory=list)
+    published: list[int] = msgspec.field(default_factory=list)
+    market: int = 0
+    folded: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 class Watch:
@@ -51,7 +75,7 @@ class Watch:
         self,
         parts: Parts,
         portfolios: Portfolios,
-        health: Health,
+        health: WorkerHealth,
         wake: Callable[[], None],
     ) -> None:
         self._parts = parts

@@ -23,15 +23,15 @@ from contextlib import AsyncExitStack, suppress
 
 from aiokafka.errors import KafkaError
 
+from connectors.health import HealthServer
 from connectors.settings import Settings
 from connectors.steps import Step, crash
 from connectors.topics import Topic, compacted, ensure_topics, worker_topics
 from streams.app import changelog_topic, data_directory
 from streams.flush import Flush
-from streams.health import HealthServer
 from streams.parts import assemble
 from streams.portfolios import Portfolios
-from streams.watch import Watch
+from streams.watch import Watch, WorkerHealth
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +90,13 @@ class Worker:
         )
         self._flush.wire(self._portfolios)
         self._parts.metrics.busy(self._flush.busy)
-        self._health = HealthServer(
-            settings.home, settings.worker.web_port, self._parts.metrics
+        self._health = WorkerHealth()
+        self._server = HealthServer(
+            settings.home,
+            "worker",
+            self._health,
+            self._parts.metrics.registry,
+            settings.worker.web_port,
         )
         self._failure: asyncio.Future[None] = asyncio.Future()
         self._parts.faust.wire(self._portfolios, self._fail)
@@ -122,7 +127,7 @@ class Worker:
         """T1 to T3, then everything that goes on until the end."""
         parts = self._parts
         async with AsyncExitStack() as clients:
-            for client in (self._health, parts.filler, parts.publisher):
+            for client in (self._server, parts.filler, parts.publisher):
                 clients.push_async_callback(client.stop)
                 await client.start()
             await parts.market_state.take_up(parts.filler)  # T1
@@ -135,7 +140,7 @@ class Worker:
 
     async def _together(self) -> None:
         parts = self._parts
-        watch = Watch(parts, self._portfolios, self._health.health, self._work.set)
+        watch = Watch(parts, self._portfolios, self._health, self._work.set)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._failing())
@@ -154,7 +159,7 @@ class Worker:
             raise group.exceptions[0] from None
 
     def _has_caught_up(self) -> bool:
-        health = self._health.health
+        health = self._health
         return health.ready and not health.lag and not self._flush.busy()
 
     async def _failing(self) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from connectors import health
+from connectors.health import StalledError
 from connectors.journal import partition_of
 from connectors.kafka import started_producer
 from connectors.postgres import apply_schema, connect
@@ -216,3 +218,18 @@ async def test_a_topic_that_was_made_anew_stops_it_with_what_to_do(place):
         )
     with pytest.raises(SinkSetupError, match="not the same topic"):
         await asyncio.wait_for(sink.main(place, asyncio.Event()), 20)
+
+
+async def test_a_write_that_hangs_ends_the_process_and_is_done_by_the_next(
+    place, monkeypatch
+):
+    topic = SNAPSHOTS.topic(place.topics)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(health, "STALL_S", 3.0)
+        async with reading(place) as connection, connection.transaction():
+            await connection.execute("LOCK analytics.portfolio_snapshots IN SHARE MODE")
+            await publish(place, topic, history(1))
+            with pytest.raises(StalledError, match="nothing was done for 3 s"):
+                await asyncio.wait_for(sink.main(place, asyncio.Event()), 60)
+    async with sinking(place):
+        await until_all(place, 1)

@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from streams.health import Health, HealthServer
+from connectors.health import Health, HealthServer
 from streams.metrics import Metrics
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[HealthServer]:
-    made = HealthServer(tmp_path, 0, Metrics())
+    made = HealthServer(tmp_path, "worker", Health(), Metrics().registry)
     await made.start()
     yield made
     await made.stop()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from aiokafka import TopicPartition
 
+from connectors.health import Pulse
 from connectors.sink import (
     SNAPSHOTS,
     ResultRecord,
@@ -169,7 +170,7 @@ async def test_what_passes_is_tried_again_and_what_does_not_is_raised(stop):
         raise failures.pop(0)
 
     with pytest.raises(SinkSetupError, match="c"):
-        await keep_trying("t", attempt, stop)
+        await keep_trying("t", attempt, stop, Pulse())
     assert failures == []
 
 
@@ -179,8 +180,35 @@ async def test_a_stop_interrupts_a_pause_and_a_wait(stop):
         raise SinkUnavailableError(message)
 
     async with asyncio.timeout(2):
-        task = asyncio.create_task(keep_trying("t", attempt, stop))
+        task = asyncio.create_task(keep_trying("t", attempt, stop, Pulse()))
         await asyncio.sleep(0.5)
         stop.set()
         await task
         assert await unless(stop, asyncio.sleep(60)) is None
+
+
+async def test_the_pulse_beats_while_both_sides_go_on_and_not_while_a_write_hangs(stop):
+    class Counting(Pulse):
+        beats = 0
+
+        def beat(self, trouble: str = "") -> None:
+            self.beats += 1
+
+    class Hanging(SlowSink):
+        async def write(self, *_: object) -> Written:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    for sink, goes_on in ((SlowSink(), True), (Hanging(), False)):
+        pulse = Counting()
+        source = Source(tick(0), then=asyncio.Event())
+        pump = Pump(source, sink, "t", Pace(gap_s=0.01), pulse=pulse)
+        task = asyncio.create_task(pump.run(stop, patience=0))
+        await asyncio.sleep(0.5)
+        before = pulse.beats
+        assert before > 0
+        await asyncio.sleep(0.7)
+        assert (pulse.beats > before) == goes_on
+        stop.set()
+        await task
+        stop.clear()

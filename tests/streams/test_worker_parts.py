@@ -10,19 +10,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
 from analytics.results import MONEY_FAMILIES
+from connectors.health import StalledError
 from connectors.journal import encode
-from connectors.settings import TopicSettings
+from connectors.settings import Settings, TopicSettings
 from connectors.steps import CRASH_VARIABLE, CrashPoint, OffsetLog
 from streams.faust_patch import NEVER
 from streams.folding import Folder, OutOfOrderError
-from streams.health import Health
 from streams.metrics import Metrics
 from streams.ownership import Ownership
-from streams.watch import Watch
+from streams.watch import Watch, WorkerHealth
 
 SESSION = 6.0
 
@@ -211,8 +212,66 @@ def test_a_recovery_that_stands_still_is_pushed_once(
     monkeypatch.setattr("streams.watch.monotonic", clock)
     standing: Any = Standing()
     standing.recovering = recovering
-    watch = Watch(standing, standing, Health(), lambda: None)
+    watch = Watch(standing, standing, WorkerHealth(), lambda: None)
     clock.now += idle_s
     watch._push_recovery(idle_s)
     watch._push_recovery(idle_s)
     assert standing.pushes == pushes
+
+
+# --- a worker that stands still ---
+
+
+class Behind:
+    """The parts of a worker that has records to fold, and folds none."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.ownership = SimpleNamespace(owned={0}, live={0}, generation=1)
+        self.market = SimpleNamespace(place=TopicPartition("m", 0))
+        self.engine = SimpleNamespace(
+            market_offset=lambda: 5, partition_offset=lambda _: 0
+        )
+        self.metrics = Metrics()
+        self.publisher = SimpleNamespace(batches=0)
+        self.faust = SimpleNamespace(items={})
+        self.recovering = False
+
+    def place(self, partition: int) -> TopicPartition:
+        return TopicPartition("p", partition)
+
+    def offsets(self) -> dict[int, int]:
+        return {0: 0}
+
+
+def test_a_worker_that_has_something_to_do_and_does_nothing_ends(monkeypatch, clock):
+    monkeypatch.setattr("streams.watch.monotonic", clock)
+    behind: Any = Behind()
+    told = WorkerHealth()
+    watch = Watch(behind, behind, told, lambda: None)
+    ends = {TopicPartition("m", 0): 5, TopicPartition("p", 0): 7}
+    watch._measure(ends)
+    assert (told.live, told.ready, told.lag) == (True, True, 7)
+    clock.now += 59
+    watch._measure(ends)
+    assert told.live
+    behind.publisher.batches += 1  # progress
+    watch._measure(ends)
+    clock.now += 59
+    watch._measure(ends)
+    assert told.live
+    clock.now += 1
+    with pytest.raises(StalledError, match="nothing was done for 60 s"):
+        watch._measure(ends)
+    assert not told.live
+
+
+def test_a_worker_that_has_nothing_to_do_is_well_for_ever(monkeypatch, clock):
+    monkeypatch.setattr("streams.watch.monotonic", clock)
+    behind: Any = Behind()
+    told = WorkerHealth()
+    watch = Watch(behind, behind, told, lambda: None)
+    for _ in range(3):
+        watch._measure({TopicPartition("m", 0): 5, TopicPartition("p", 0): 0})
+        clock.now += 1e6
+    assert (told.live, told.ready, told.idle_s) == (True, True, 0)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.health import HealthServer
 from connectors.workers import workers_wait
-from streams.health import Health, HealthServer
 from streams.metrics import Metrics
+from streams.watch import WorkerHealth
 
 ENDS = {0: 5, 1: 7}
 
@@ -21,7 +22,9 @@ class Worker:
         self.metrics = Metrics()
         self.is_busy = False
         self.metrics.busy(lambda: self.is_busy)
-        self.server = HealthServer(home, 0, self.metrics)
+        self.server = HealthServer(
+            home, "worker", WorkerHealth(), self.metrics.registry
+        )
         self.say()
 
     def say(self, **changed: object) -> None:
@@ -32,7 +35,7 @@ class Worker:
             "published": [0, 1],
             "folded": dict(ENDS),
         }
-        self.server.health = Health(**done | changed)  # type: ignore[arg-type]
+        self.server.health = WorkerHealth(**done | changed)  # type: ignore[arg-type]
 
 
 @pytest.fixture
