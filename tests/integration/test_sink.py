@@ -229,7 +229,7 @@ async def test_a_write_that_hangs_ends_the_process_and_is_done_by_the_next(
         async with reading(place) as connection, connection.transaction():
             await connection.execute("LOCK analytics.portfolio_snapshots IN SHARE MODE")
             await publish(place, topic, history(1))
-            with pytest.raises(StalledError, match="nothing was done for 3 s"):
+            with pytest.raises(StalledError, match="nothing was done for"):
                 await asyncio.wait_for(sink.main(place, asyncio.Event()), 60)
     async with sinking(place):
         await until_all(place, 1)
