@@ -36,24 +36,29 @@ def acknowledge_before_publishing() -> None:
 
 def table_before_results() -> None:
     """A worker writes its table (E6) before the results that it tells of (E4)."""
-    from streams.flush import Flush
+    from streams.outbox import Outbox
 
-    publish = Flush._publish
+    publish, stored = Outbox.publish, Outbox.stored
     waiting: set[asyncio.Task[None]] = set()
     queue = asyncio.Lock()
 
-    async def later(flush: Flush, results: Any) -> None:
+    async def later(outbox: Outbox, results: Any) -> None:
         await asyncio.sleep(LATE_S)
         async with queue:
-            await publish(flush, results)
+            await publish(outbox, results)
+            await stored(outbox)
 
-    async def not_awaited(flush: Flush, results: Any) -> set[int]:
-        task = asyncio.create_task(later(flush, results))
+    async def not_awaited(outbox: Outbox, results: Any) -> set[int]:
+        task = asyncio.create_task(later(outbox, results))
         waiting.add(task)
         task.add_done_callback(waiting.discard)
         return set()
 
-    Flush._publish = not_awaited  # type: ignore[method-assign]
+    async def taken_as_stored(outbox: Outbox) -> set[int]:
+        return set()
+
+    Outbox.publish = not_awaited  # type: ignore[method-assign]
+    Outbox.stored = taken_as_stored  # type: ignore[method-assign]
 
 
 def watermark_per_portfolio() -> None:
