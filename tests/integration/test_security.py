@@ -148,7 +148,9 @@ def test_who_shows_no_certificate_stays_outside(secure, tmp_path, changed, words
 def assert_told(settings: Settings, command: list[str], words: list[str]) -> None:
     """A command fails with 2 and these words, and without a secret."""
     save_settings(settings)
-    result = CliRunner().invoke(app, ["--home", str(settings.home), *command])
+    # Not by --home: it stays in the environment, for every test after this one.
+    where = {"DELTAFOLIO_HOME": str(settings.home)}
+    result = CliRunner().invoke(app, command, env=where)
     assert result.exit_code == 2, result.output
     for word in words:
         assert word in result.output
