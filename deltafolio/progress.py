@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
 from connectors.kafka import committed, places_of, started_admin, started_consumer
-from connectors.postgres import connect
+from connectors.postgres import connect, quote
 from connectors.settings import Settings
 from connectors.sink import FAMILIES
 from connectors.workers import workers_wait
@@ -127,7 +127,8 @@ class Gauge:
     async def _intake_waits(self) -> str:
         """Compare what intake has committed with the ends of what it reads."""
         if not await self._count("captured"):
-            return ""
+            # A slot confirms where it begins, while its snapshot is still being read.
+            return "nothing is captured yet" if await self._has_rows() else ""
         group = f"{self._settings.worker.app_id}-intake"
         done = await committed(self._admin, group)
         ends = await self._consumer.end_offsets(self._places["captured"])
@@ -136,6 +137,14 @@ class Gauge:
             for place, end in ends.items()
         )
         return f"intake has {left} records to read" if left else ""
+
+    async def _has_rows(self) -> bool:
+        """Whether any of the captured tables has a row."""
+        schema = quote(self._settings.postgres.source_schema)
+        any_row = " OR ".join(
+            f"EXISTS (SELECT FROM {schema}.{quote(table)})" for table in TABLES
+        )
+        return bool(await self._database.fetchval(f"SELECT {any_row}"))
 
     async def _workers_wait(self) -> str:
         """Ask the workers of this state directory; where there are none, nothing.
