@@ -28,7 +28,7 @@ from connectors.deadletters import encode_letter
 from connectors.steps import Step, crash
 from streams.metrics import Phase
 from streams.outbox import Outbox
-from streams.pace import CHUNK, Pace, StepWatch
+from streams.pace import CHUNK, SLICE, Pace, StepWatch, next_slice
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 from streams.publisher import NotOwnerError
@@ -46,10 +46,6 @@ BULK_RECORDS = 20
 BULK_S = 1.0
 """... but not for longer than this."""
 BULK_LOOK_S = 0.01
-SLICE = 256
-"""Cells of a conflated family at once: what is published at once waits for them."""
-SLICES = 8
-"""So many slices in a row are a backlog, and chunks take their place."""
 UNCONFIRMED_LOOK_S = 0.05
 REVOKE_S = 3.0
 """How long a rebalance waits for us to put down what we give back."""
@@ -74,7 +70,8 @@ class Flush:
         self._work = work
         self._cycling = asyncio.Lock()
         self._all_at = 0.0
-        self._rests = 0
+        self._rests = False
+        self._slice = SLICE
         self._pace = Pace(self._worker.rate)
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
 
@@ -261,9 +258,11 @@ class Flush:
         """E3; what is conflated comes in slices between the others."""
         results = self._made(IMMEDIATE)
         if self._conflated_are_due(everything=everything):
-            size = SLICE if self._rests < SLICES else CHUNK
-            results += self._made(CONFLATED, size)
-            self._rests = self._rests + 1 if self._engine.touched() else 0
+            began = monotonic()
+            results += self._made(CONFLATED, self._slice)
+            took = monotonic() - began
+            self._rests = self._engine.touched()
+            self._slice = next_slice(self._slice, took) if self._rests else SLICE
             self._all_at = monotonic() + self._worker.conflate_ms / 1000
         return results
 

@@ -6,7 +6,11 @@ from time import monotonic
 logger = logging.getLogger(__name__)
 
 CHUNK = 4000
-"""Cells of a family that are derived at once: a tenth of a second, some megabytes."""
+"""Cells of a family that are derived at once, at most: some megabytes of text."""
+SLICE = 256
+"""Cells of a conflated family in the first slice of a backlog, and at least."""
+SLICE_S = 0.1
+"""What a slice should take: what is published at once waits for it."""
 PACE_S = 0.1
 LONG_S = 0.5
 """A cycle that takes longer is logged, with its steps."""
@@ -43,6 +47,21 @@ class Pace:
             return 0.0
         self._free_at = max(self._free_at, now) + count / self._rate
         return self._free_at - now
+
+
+def next_slice(cells: int, seconds: float) -> int:
+    """How many cells to derive next, after so many took so long.
+
+    At most twice as many, and half as many: one measurement says little.
+
+    Examples
+    --------
+    >>> next_slice(1000, 0.125), next_slice(1000, 0.001), next_slice(300, 9.0)
+    (800, 2000, 256)
+    """
+    wanted = cells * SLICE_S / max(seconds, 1e-6)
+    near = min(max(wanted, cells / 2), cells * 2)
+    return int(min(max(near, SLICE), CHUNK))
 
 
 class StepWatch:
