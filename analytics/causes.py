@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from datetime import date
+from functools import cache
 
 import numpy as np
 
@@ -137,16 +138,19 @@ SCALES = {
 }
 
 
+@cache
+def _names(table: str, fields: tuple[str, ...]) -> dict[str, str]:
+    """Names in the source of a row's fields."""
+    names = {**COLUMNS, "date": DATE_OF.get(table, "date")}
+    return {name: names.get(name, name) for name in fields if name != "id"}
+
+
 def _row_words(table: str, row: Row | None) -> dict[str, str | None]:
     """Columns of a row as text, under their names in the source."""
     if row is None:
         return {}
-    names = {**COLUMNS, "date": DATE_OF.get(table, "date")}
-    return {
-        names.get(name, name): _word(name, getattr(row, name))
-        for name in row.__struct_fields__
-        if name != "id"
-    }
+    names = _names(table, row.__struct_fields__)
+    return {name: _word(field, getattr(row, field)) for field, name in names.items()}
 
 
 def _word(name: str, value: object) -> str | None:

@@ -255,12 +255,15 @@ def weighted_series(
     weights = holdings.net / nav[holdings.owner]
     sizes = np.abs(holdings.net)
     order, steps = ragged(holdings.starts)
+    room = np.empty((min(len(order), PORTFOLIOS_AT_ONCE), len(block.values)))
     for low in range(0, len(order), PORTFOLIOS_AT_ONCE):
         chosen = order[low : low + PORTFOLIOS_AT_ONCE]
         parts = [step[low : low + PORTFOLIOS_AT_ONCE] for step in steps]
         series = np.zeros((len(chosen), len(block.values)))
         for part in parts:
-            returns = by_symbol.take(places[part], axis=0)
+            returns = room[: len(part)]
+            # Places are valid; "raise" would make a copy to be sure of it.
+            by_symbol.take(places[part], axis=0, out=returns, mode="clip")
             returns *= weights[part][:, None]
             series[: len(part)] += returns
         counts = np.ones(series.shape, bool)

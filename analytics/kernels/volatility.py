@@ -26,6 +26,7 @@ from analytics.kernels.windows import (
     cells_of,
     gathered,
     slides,
+    sums_and_squares,
     window_sums,
 )
 
@@ -96,7 +97,7 @@ def annualised(block: Block, window: Window, year: int) -> Volatility:
 def _deviations(part: Block, window: Window, year: int) -> tuple[Floats, Floats]:
     """Annualised deviations, also where too few; n is one number if all exist."""
     length, r = window.sessions, part.values
-    total, squares = window_sums(r, length), window_sums(r * r, length)
+    total, squares = sums_and_squares(r, length)
     n = counts(part, length)
     some = np.maximum(n, 2.0)
     centred = total * total

@@ -201,6 +201,15 @@ def window_sums(series: Floats, length: int) -> Floats:
     return several_sums(series, (length,))[0]
 
 
+def sums_and_squares(series: Floats, length: int) -> tuple[Floats, Floats]:
+    """``window_sums`` of a series and of its squares."""
+    if len(series) != length:
+        return window_sums(series, length), window_sums(series * series, length)
+    rows = series.take(folding(length), axis=0)
+    squares = rows * rows
+    return fold(rows), fold(squares)
+
+
 def several_sums(series: Floats, lengths: tuple[int, ...]) -> list[Floats]:
     """Add up the windows of several lengths, which share what they can.
 

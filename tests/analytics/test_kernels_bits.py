@@ -125,6 +125,10 @@ def plant(monkeypatch: pytest.MonkeyPatch, sums: Callable[..., Floats]) -> None:
     monkeypatch.setattr(
         har, "several_sums", lambda series, lengths: [sums(series, n) for n in lengths]
     )
+    monkeypatch.setattr(har, "_one_window", har._windows)
+    monkeypatch.setattr(
+        volatility, "sums_and_squares", lambda r, n: (sums(r, n), sums(r * r, n))
+    )
 
 
 @pytest.mark.parametrize("planted", PLANTED)

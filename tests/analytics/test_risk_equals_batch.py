@@ -5,6 +5,7 @@ sessions: six symbols (four of them factors), three portfolios, forty sessions.
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -20,7 +21,7 @@ from analytics.calendar import Calendar
 from analytics.engine import Engine
 from analytics.factors import Factors, Spread, Style, Window
 from analytics.reach import Ranges
-from analytics.results import ALL_FAMILIES
+from analytics.results import ALL_FAMILIES, FAMILIES
 from analytics.rows import (
     Change,
     Lot,
@@ -70,6 +71,7 @@ class Desk:
     """An engine, its reader, and the rows as they are."""
 
     factors: Factors = FACTORS
+    families: Collection[str] = ALL_FAMILIES
     engine: Engine = field(init=False)
     rows: dict[tuple[str, Any], Row] = field(default_factory=dict)
     records: dict[Any, bytes] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.engine = Engine(
             CALENDAR,
+            families=self.families,
             factors=self.factors,
             symbol_partition=lambda s: len(s) % PARTITIONS,
         )
@@ -128,9 +131,12 @@ def fold(engine: Engine, change: Change, number: int) -> None:
 
 
 def opened(
-    chance: np.random.Generator, sessions: int = 30, factors: Factors = FACTORS
+    chance: np.random.Generator,
+    sessions: int = 30,
+    factors: Factors = FACTORS,
+    families: Collection[str] = ALL_FAMILIES,
 ) -> Desk:
-    desk = Desk(factors)
+    desk = Desk(factors, families)
     for ident, equity in ((1, 10_000), (2, 500_000), (3, 1_000)):
         row = Portfolio(ident, "P", equity * 10_000, None)
         desk.put("portfolios", (ident,), row, ident)
@@ -213,7 +219,7 @@ def numbers(record: Any) -> Any:
 
 def fresh(desk: Desk) -> dict[Any, bytes]:
     """What an engine says that sees all changes at once."""
-    other = Desk(desk.factors)
+    other = Desk(desk.factors, desk.families)
     other.log = desk.log
     for number, change in enumerate(desk.log, 1):
         fold(other.engine, change, number)
@@ -356,10 +362,16 @@ def test_symbols_speak_in_the_newest_sessions_only():
     assert fresh(desk) == desk.records
 
 
+@pytest.mark.parametrize(
+    "families", [ALL_FAMILIES, FAMILIES], ids=["all", "no symbols"]
+)
 @pytest.mark.parametrize("symbol", ["AAA", "MKT", "S1"])
-def test_ticks_of_the_newest_session_leave_no_old_beta(symbol):
-    """What is kept between ticks is let go of, also for a factor of all."""
-    desk = opened(np.random.default_rng(7))
+def test_ticks_of_the_newest_session_leave_no_old_beta(symbol, families):
+    """What is kept between ticks is let go of, also for a factor of all.
+
+    With family ``symbols`` risk takes its betas from there.
+    """
+    desk = opened(np.random.default_rng(7), families=families)
     desk.derive()
     for close in (101.0, 140.0, 99.0):
         desk.price(symbol, 29, close)
