@@ -23,6 +23,7 @@ from analytics.factors import Factors
 from analytics.results import ALL_FAMILIES
 from analytics.rows import Change, Lot, Portfolio, Price, Row, Version
 from bench.machine import head
+from connectors.memory import keep_freed
 
 SYMBOLS, LOTS, WARM_UP, RECORD, PART, TICKS = 508, 21, 252, 1000, 8192, 7
 OTHERS = SYMBOLS - len(Factors().symbols)
@@ -235,6 +236,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=87)
     args = parser.parse_args()
     head(f"engine: {args.portfolios:,} portfolios, {args.sessions} sessions")
+    keep_freed()
     bench = Bench(World(args.portfolios, args.sessions))
     bench.cold()
     bench.warm()

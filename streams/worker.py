@@ -24,6 +24,7 @@ from contextlib import AsyncExitStack, suppress
 from aiokafka.errors import KafkaError
 
 from connectors.health import HealthServer
+from connectors.memory import keep_freed
 from connectors.settings import Settings
 from connectors.steps import Step, crash
 from connectors.topics import Topic, compacted, ensure_topics, worker_topics
@@ -52,6 +53,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     Exception
         Whatever made it impossible to go on.
     """
+    keep_freed()
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     await ensure_topics(settings, [changelog(settings)], worker_topics(settings))
