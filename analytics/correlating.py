@@ -1,17 +1,19 @@
 """Correlation blocks of portfolios as text of their records (section 8)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.contents import REASONS, words
 from analytics.kernels.aggregate import Holdings
 from analytics.kernels.correlation import Matrices, nothing
+from analytics.kernels.reasons import Codes
 from analytics.money import Indices, Ints
 from analytics.records import encode
 from analytics.texts import (
     BOOLS,
-    NULL,
     Part,
     Parts,
     Table,
@@ -21,6 +23,8 @@ from analytics.texts import (
     objects,
     picked,
 )
+
+LISTS = ("names", "rho", "n", "pair_reasons", "clusters")
 
 
 def correlations(
@@ -39,68 +43,68 @@ def correlations(
     count
         How many symbols each portfolio holds.
     """
-    found = [b""] * len(held.nav)
-    left = np.ones(len(found), dtype=bool)
+    total = len(held.nav)
+    texts = {name: [b"[]"] * total for name in LISTS}
+    reason = nothing(held)
+    said: dict[str, NDArray[Any]] = {
+        "mean": np.full(total, np.nan),
+        "weighted_mean": np.full(total, np.nan),
+        "mean_reason": reason.copy(),
+        "effective": np.full(total, np.nan),
+        "effective_reason": reason.copy(),
+        "null_pairs": np.zeros(total, np.int64),
+        "repaired": np.zeros(total, bool),
+    }
+    included = np.zeros(total, np.int64)
     for group in groups:
         places = group.names.portfolios
-        left[places] = False
-        blocks = _blocks(held, group, symbols, count)
-        for place, block in zip(places.tolist(), blocks, strict=True):
-            found[place] = block
-    if left.any():
-        places = np.flatnonzero(left)
-        blocks = _none(words(nothing(held)[places]), count[places])
-        for place, block in zip(places.tolist(), blocks, strict=True):
-            found[place] = block
-    return found
+        reason[places], included[places] = 0, len(group.names.entries)
+        for name, values in said.items():
+            values[places] = getattr(group, name)
+        for name, made in _lists(held, group, symbols).items():
+            for place, text in zip(places.tolist(), made, strict=True):
+                texts[name][place] = text
+    return _joined(texts, said, reason, included, count - included)
 
 
-def _none(reason: Parts, held: Ints) -> list[bytes]:
-    fields: dict[str, Parts] = {
-        "names": [b"[]"],
-        "rho": [b"[]"],
-        "n": [b"[]"],
-        "pair_reasons": [b"[]"],
-        "mean": NULL,
-        "weighted_mean": NULL,
-        "mean_reason": reason,
-        "effective_number": NULL,
-        "effective_reason": reason,
-        "included": [b"0"],
-        "excluded": numbers(held),
-        "null_pairs": [b"0"],
-        "repaired": [b"false"],
-        "incomplete": [b"false"],
-        "clusters": [b"[]"],
-        "reason": reason,
-    }
-    return joined(objects(fields), len(held))
-
-
-def _blocks(
-    held: Holdings, group: Matrices, symbols: Table, count: Ints
+def _joined(
+    texts: Mapping[str, list[bytes]],
+    said: Mapping[str, NDArray[Any]],
+    reason: Codes,
+    included: Ints,
+    excluded: Ints,
 ) -> list[bytes]:
-    names = symbols[held.columns[group.names.entries].T].tolist()
-    size = len(group.names.entries)
+    """Put the fields of all portfolios together."""
     fields: dict[str, Parts] = {
+        **{name: [texts[name]] for name in LISTS if name != "clusters"},
+        "mean": numbers(said["mean"]),
+        "weighted_mean": numbers(said["weighted_mean"]),
+        "mean_reason": words(said["mean_reason"]),
+        "effective_number": numbers(said["effective"]),
+        "effective_reason": words(said["effective_reason"]),
+        "included": numbers(included),
+        "excluded": numbers(excluded),
+        "null_pairs": numbers(said["null_pairs"]),
+        "repaired": picked(said["repaired"], BOOLS),
+        "incomplete": picked(said["null_pairs"] > 0, BOOLS),
+        "clusters": [texts["clusters"]],
+        "reason": words(reason),
+    }
+    return joined(objects(fields), len(reason))
+
+
+def _lists(held: Holdings, group: Matrices, symbols: Table) -> dict[str, list[bytes]]:
+    """Write the lists of the portfolios of one group, by field."""
+    names = symbols[held.columns[group.names.entries].T].tolist()
+    rho = lists(np.ascontiguousarray(group.rho.T))
+    made: dict[str, Parts] = {
         "names": [[b"[%b]" % b",".join(each) for each in names]],
-        "rho": lists(np.ascontiguousarray(group.rho.T)),
+        "rho": rho,
         "n": _counts(group),
         "pair_reasons": [_pair_reasons(group)],
-        "mean": numbers(group.mean),
-        "weighted_mean": numbers(group.weighted_mean),
-        "mean_reason": words(group.mean_reason),
-        "effective_number": numbers(group.effective),
-        "effective_reason": words(group.effective_reason),
-        "included": [encode(size)],
-        "excluded": numbers(count[group.names.portfolios] - size),
-        "null_pairs": numbers(group.null_pairs),
-        "repaired": picked(group.repaired, BOOLS),
-        "incomplete": picked(group.null_pairs > 0, BOOLS),
         "clusters": [_clusters(names, group.cluster.T)],
-        "reason": NULL,
     }
-    return joined(objects(fields), len(names))
+    return {name: joined(parts, len(names)) for name, parts in made.items()}
 
 
 def _counts(group: Matrices) -> Parts:

@@ -41,6 +41,15 @@ class OwnReturns:
         if slot < self._frame.columns:
             self._frame["known"][:, slot] = False
 
+    def learn(self, slot: Indices, session: Ints, earned: Floats) -> None:
+        """Keep what was computed of cells anyway."""
+        frame = self._frame
+        frame.cover(int(session.min()), int(session.max()))
+        frame.widen(self._book.slots.used)
+        row = frame.rows_of(session)
+        frame["value"][row, slot] = earned
+        frame["known"][row, slot] = True
+
     def window(self, slot: Indices, session: int, length: int) -> tuple[Floats, Bools]:
         """Give the returns of the ``length`` sessions up to one, and which exist.
 

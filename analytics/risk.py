@@ -2,7 +2,8 @@
 
 Statistics are computed from the returns for the cells that are asked for; nothing
 is kept between two calls that would have to be taken back, but a portfolio's own
-daily returns (``OwnReturns``), the newest session's betas (``Loads``) and sectors.
+daily returns (``OwnReturns``), the newest session's betas (``Loads``) and pairs
+(``NewestPairs``), and sectors.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from analytics import contents
 from analytics.book import Book
+from analytics.changed import Touches
 from analytics.contents import Arrays
 from analytics.correlating import correlations
 from analytics.factors import Factors
@@ -19,6 +21,7 @@ from analytics.kernels.symbols import symbol_statistics
 from analytics.loads import Loads
 from analytics.market import Market
 from analytics.money import Indices, Ints
+from analytics.newest_pairs import NewestPairs
 from analytics.own_returns import OwnReturns
 from analytics.returns import Returns
 from analytics.sectoring import Sectoring
@@ -42,6 +45,7 @@ class RiskDesk:
         self.returns = Returns(market)
         self.own = OwnReturns(book, market)
         self.loads = Loads(market, factors)
+        self.pairs = NewestPairs(market, factors)
         self._book = book
         self._market = market
         self._kept: tuple[Sectoring, Table] | None = None
@@ -68,7 +72,9 @@ class RiskDesk:
         values, own = [], []
         blocks: list[bytes] = []
         sectors: list[bytes] = []
-        risks = portfolio_risk(panel, held, self.loads.of(held, panel), f)
+        self.own.learn(slot, session, standing.earned)
+        loads = self.loads.of(held, panel)
+        risks = portfolio_risk(panel, held, loads, f, self.pairs.of)
         for run, names, risk in zip(parts, held, risks, strict=True):
             values.append(risk.values)
             returns = self.own.window(slot[run], names.session, longest)
@@ -80,6 +86,19 @@ class RiskDesk:
         return contents.portfolios(
             _beside(values), _beside(own), blocks, sectors, f, status
         )
+
+    def update(self, touches: Touches) -> None:
+        """Let go of what changed closes move."""
+        self.returns.update(touches)
+        self.loads.update(touches)
+        self.pairs.update(touches)
+
+    def rebuild(self) -> None:
+        """Make all anew: closes were set, and no touches tell of it."""
+        self.returns.rebuild()
+        self.loads.clear()
+        self.pairs = NewestPairs(self._market, self.factors)
+        self.others_moved()
 
     def others_moved(self) -> None:
         """Let go of sectors: a profile or a benchmark weight changed."""

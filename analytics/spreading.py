@@ -147,13 +147,10 @@ class Spreader:
         if not self._windowed and not self._symbols.published:
             return
         if self._loaded_market:
-            self._risk.returns.rebuild()
-            self._risk.loads.clear()
-            self._risk.others_moved()
+            self._risk.rebuild()
             self._loaded_market = False
         if touches is not None:
-            self._risk.returns.update(touches)
-            self._risk.loads.update(touches)
+            self._risk.update(touches)
 
     def _windows(
         self, touches: Touches, base: int, partition: int | None = None

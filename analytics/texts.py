@@ -45,6 +45,8 @@ BOOLS = table([False, True])
 def _agree(values: NDArray[Any]) -> bool:
     """Whether all values are equal; NaN is equal to nothing."""
     first = values[0]
+    if len(values) == 1:
+        return bool(first == first)
     return bool(first == values[-1]) and bool((values == first).all())
 
 

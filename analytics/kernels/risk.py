@@ -5,7 +5,7 @@ the series that today's weights would have had; correlations are those of pairs,
 computed once for all portfolios and sessions given.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ from analytics.kernels.aggregate import (
     weighted_series,
 )
 from analytics.kernels.correlation import Matrices, Names, matrices, names_of, upper
-from analytics.kernels.pairs import correlations
+from analytics.kernels.pairs import Pairs, correlations
 from analytics.kernels.reasons import Codes, Reason, first
 from analytics.kernels.symbols import (
     Statistics,
@@ -32,7 +32,15 @@ from analytics.kernels.symbols import (
     series_statistics,
 )
 from analytics.kernels.volatility import annualised
-from analytics.kernels.windows import Block, Bools, Floats, Ints, Panel, window_sums
+from analytics.kernels.windows import (
+    Block,
+    Bools,
+    Floats,
+    Indices,
+    Ints,
+    Panel,
+    window_sums,
+)
 
 SESSIONS_AT_ONCE = 32
 TABLE = 4_000_000
@@ -80,6 +88,7 @@ def portfolio_risk(
     holdings: Sequence[Holdings],
     statistics: Mapping[str, NDArray[Any]],
     factors: Factors,
+    pairs_of: "PairsOf | None" = None,
 ) -> Iterator[Risk]:
     """Exposures, volatilities and correlations of portfolios.
 
@@ -94,6 +103,8 @@ def portfolio_risk(
         panel]; only the fields of ``factor_keys`` are read.
     factors
         What is computed.
+    pairs_of
+        Correlates pairs, as ``correlations`` does; a caller may keep some.
 
     Yields
     ------
@@ -101,9 +112,10 @@ def portfolio_risk(
         For each of the holdings. Some 25 to 50 us a portfolio and session of 21 names.
     """
     names = [names_of(held, factors) for held in holdings]
+    of = pairs_of or _correlated(factors)
     for start, stop in _chunks(names):
         part = holdings[start:stop]
-        book = PairBook(panel, part, names[start:stop], factors)
+        book = PairBook(panel, part, names[start:stop], factors, of)
         for i, held in enumerate(part, start):
             row = {
                 name: statistics[name][i]
@@ -198,6 +210,17 @@ def _overrule(found: Statistics, codes: Codes) -> None:
             values[null] = np.nan if values.dtype == np.float64 else 0
 
 
+PairsOf = Callable[[tuple[int, int], Block, Indices, Indices, Indices], Pairs]
+"""Of (start, stop), a block, its columns, and the places of each pair's in them."""
+
+
+def _correlated(factors: Factors) -> PairsOf:
+    """Correlate every pair anew."""
+    return lambda _, block, columns, left, right: correlations(
+        block, left, right, factors.correlation
+    )
+
+
 class PairBook:
     """Correlations of every pair that some portfolios need in some sessions."""
 
@@ -208,7 +231,9 @@ class PairBook:
         holdings: Sequence[Holdings],
         groups: Sequence[Sequence[Names]],
         factors: Factors,
+        pairs_of: PairsOf,
     ) -> None:
+        self._pairs_of = pairs_of
         self._factors = factors
         self._plain = np.int32(factors.correlation.sessions)
         columns = [held.columns for held in holdings]
@@ -238,7 +263,8 @@ class PairBook:
     def _run(self, panel: Panel, start: int, stop: int) -> Iterator["Found"]:
         window = self._factors.correlation
         block = panel.block(start, stop, window.sessions, self._used)
-        found = correlations(block, self._left, self._right, window)
+        pairs = self._used, self._left, self._right
+        found = self._pairs_of((start, stop), block, *pairs)
         present = block.present.astype(float)
         own = window_sums(present, window.sessions).astype(np.int64)
         for i in range(stop - start):

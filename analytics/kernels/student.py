@@ -82,8 +82,10 @@ def _one_df(x: Floats, y: Floats, df: int) -> Floats:
     p = np.empty_like(x)
     tail: Bools = y > min(SPLIT / (SPLIT + df), 0.75)
     far, near = np.flatnonzero(tail), np.flatnonzero(~tail)
-    p[far] = density[far] * _fraction(x[far], a, 0.5, TAIL_TERMS) / a
-    p[near] = 1.0 - density[near] * _fraction(y[near], 0.5, a, CENTRE_TERMS) * 2.0
+    if len(far):
+        p[far] = density[far] * _fraction(x[far], a, 0.5, TAIL_TERMS) / a
+    if len(near):
+        p[near] = 1.0 - density[near] * _fraction(y[near], 0.5, a, CENTRE_TERMS) * 2.0
     return p
 
 

@@ -377,3 +377,7 @@ def test_ticks_of_the_newest_session_leave_no_old_beta(symbol, families):
         desk.price(symbol, 29, close)
         assert {session for _, _, session in desk.derive()} == {29}
         assert fresh(desk) == desk.records
+    for close in (98.0, 97.0):
+        desk.price(symbol, 30, close)
+        assert {session for _, _, session in desk.derive()} == {30}
+        assert fresh(desk) == desk.records
