@@ -6,7 +6,7 @@ daily returns (``OwnReturns``), the newest session's betas (``Loads``) and pairs
 (``NewestPairs``), and sectors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from analytics.changed import Touches
 from analytics.contents import Arrays
 from analytics.correlating import correlations
 from analytics.factors import Factors
+from analytics.kernels.aggregate import PORTFOLIOS_AT_ONCE, gathered
 from analytics.kernels.risk import portfolio_risk, return_volatility
 from analytics.kernels.symbols import symbol_statistics
+from analytics.kernels.windows import Block
 from analytics.loads import Loads
 from analytics.market import Market
 from analytics.money import Indices, Ints
@@ -68,24 +70,35 @@ class RiskDesk:
         held = [holdings(book, standing, run) for run in parts]
         panel = self.returns.panel
         sectoring, symbols = self._words()
-        longest = max(w.sessions for w in f.volatility)
-        values, own = [], []
+        counts = symbols_held(book, standing)
+        values = []
         blocks: list[bytes] = []
-        sectors: list[bytes] = []
         self.own.learn(slot, session, standing.earned)
         loads = self.loads.of(held, panel)
         risks = portfolio_risk(panel, held, loads, f, self.pairs.of)
         for run, names, risk in zip(parts, held, risks, strict=True):
             values.append(risk.values)
-            returns = self.own.window(slot[run], names.session, longest)
-            twr = return_volatility(*returns, f)
-            own.append({name: found[0] for name, found in twr.items()})
-            count = symbols_held(book, standing, run)
-            blocks += correlations(names, risk.correlations, symbols, count)
-            sectors += sectoring.blocks(standing, run)
-        return contents.portfolios(
-            _beside(values), _beside(own), blocks, sectors, f, status
-        )
+            blocks += correlations(names, risk.correlations, symbols, counts[run])
+        sectors = [block for span in sectoring.spans(standing, parts) for block in span]
+        own = self._twr(slot, session, parts)
+        return contents.portfolios(_beside(values), own, blocks, sectors, f, status)
+
+    def _twr(self, slot: Indices, session: Ints, parts: Sequence[slice]) -> Arrays:
+        """Volatilities of portfolios' own returns."""
+        longest = max(w.sessions for w in self.factors.volatility)
+
+        def series() -> Iterator[tuple[Indices, Block]]:
+            for run in parts:
+                day, places = int(session[run.start]), np.arange(run.start, run.stop)
+                for start in range(0, len(places), PORTFOLIOS_AT_ONCE):
+                    part = places[start : start + PORTFOLIOS_AT_ONCE]
+                    yield part, Block(*self.own.window(slot[part], day, longest), 1)
+
+        found = []
+        for _, block in gathered(series()):
+            twr = return_volatility(block.values, block.present, self.factors)
+            found.append({name: values[0] for name, values in twr.items()})
+        return _beside(found)
 
     def update(self, touches: Touches) -> None:
         """Let go of what changed closes move."""

@@ -1,6 +1,9 @@
 """Sector blocks of portfolios as text of their records (section 9)."""
 
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,8 +45,21 @@ class Sectoring:
         number = {name: place for place, name in enumerate(self.names)}
         self._of: Indices = np.array([number[name] for name in names], dtype=np.intp)
 
-    def blocks(self, standing: Standing, run: slice) -> list[bytes]:
-        """Blocks of the cells of one session: a list, one a benchmark."""
+    def spans(self, standing: Standing, runs: Sequence[slice]) -> Iterator[list[bytes]]:
+        """Blocks of the cells of sessions that have the same sets of weights."""
+        days = self._market.calendar.days
+        at = [days[int(standing.session[run.start])] for run in runs]
+        # Between two dates of sets nothing changes.
+        dates = sorted({row.date for row in self._weights})
+        pieces = [bisect_right(dates, day) for day in at]
+        bounds = np.flatnonzero(np.diff(pieces, prepend=-1, append=-1))
+        for first, after in pairwise(bounds.tolist()):
+            yield self._blocks(
+                standing, slice(runs[first].start, runs[after - 1].stop), at[first]
+            )
+
+    def _blocks(self, standing: Standing, run: slice, day: int) -> list[bytes]:
+        """Blocks of some cells: a list, one a benchmark."""
         rows = standing.rows
         low, high = int(rows.starts[run.start]), int(rows.starts[run.stop])
         held = np.flatnonzero(rows.quantity[low:high]) + low
@@ -56,7 +72,6 @@ class Sectoring:
             standing.overflow[run],
             len(self.names),
         )
-        day = self._market.calendar.days[int(standing.session[run.start])]
         benchmarks = benchmarks_at(self._weights, day) or [NO_BENCHMARK]
         parts: Parts = [b"["]
         for place, benchmark in enumerate(benchmarks):

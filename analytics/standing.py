@@ -113,15 +113,14 @@ def holdings(book: Book, standing: Standing, run: slice) -> Holdings:
     )
 
 
-def symbols_held(book: Book, standing: Standing, run: slice) -> Ints:
+def symbols_held(book: Book, standing: Standing) -> Ints:
     """How many different symbols each cell holds, of any class."""
     rows = standing.rows
-    low, high = int(rows.starts[run.start]), int(rows.starts[run.stop])
-    held = np.flatnonzero(rows.quantity[low:high]) + low
-    counts = book.slots["names"][standing.slot[run]].astype(np.int64)
+    held = np.flatnonzero(rows.quantity)
+    counts = book.slots["names"][standing.slot].astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)])
     seen = np.zeros(starts[-1], dtype=bool)
-    seen[starts[rows.cell[held] - run.start] + book.lots["name"][rows.lot[held]]] = True
+    seen[starts[rows.cell[held]] + book.lots["name"][rows.lot[held]]] = True
     ranks = np.concatenate([[0], np.cumsum(seen)])
     found: Ints = np.diff(ranks[starts])
     return found

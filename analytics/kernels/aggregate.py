@@ -6,7 +6,7 @@ must have: the order of columns, and which portfolios are computed together, cha
 no bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -94,6 +94,56 @@ def used_columns(width: int, *columns: Indices) -> tuple[Indices, Indices]:
     for some in columns:
         occurs[some] = True
     return np.flatnonzero(occurs), np.cumsum(occurs) - 1
+
+
+def beside(parts: Sequence[Holdings], width: int) -> Holdings:
+    """Put the portfolios of several sessions side by side, for ``exposures``.
+
+    ``session`` is that of the first; columns of the i-th are moved by ``i * width``, so
+    that betas are those of all sessions, one after the other.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.concatenate([np.diff(part.starts) for part in parts])
+    columns = [part.columns + i * width for i, part in enumerate(parts)]
+    return Holdings(
+        session=parts[0].session,
+        nav=np.concatenate([part.nav for part in parts]),
+        gross=np.concatenate([part.gross for part in parts]),
+        held=np.concatenate([part.held for part in parts]),
+        overflow=np.concatenate([part.overflow for part in parts]),
+        starts=np.concatenate([[0], np.cumsum(counts)]),
+        columns=np.concatenate(columns),
+        net=np.concatenate([part.net for part in parts]),
+        size=np.concatenate([part.size for part in parts]),
+    )
+
+
+def gathered(
+    parts: Iterable[tuple[Indices, Block]],
+) -> Iterator[tuple[Indices, Block]]:
+    """Put few series side by side: of few, calls cost more than numbers.
+
+    Parts are of one session each, as those of ``weighted_series``.
+    """
+    waiting: list[tuple[Indices, Block]] = []
+    for part in parts:
+        columns = sum(len(chosen) for chosen, _ in (*waiting, part))
+        if waiting and columns > PORTFOLIOS_AT_ONCE:
+            yield _side_by_side(waiting)
+            waiting = []
+        waiting.append(part)
+    if waiting:
+        yield _side_by_side(waiting)
+
+
+def _side_by_side(parts: list[tuple[Indices, Block]]) -> tuple[Indices, Block]:
+    if len(parts) == 1:
+        return parts[0]
+    values = np.concatenate([block.values for _, block in parts], axis=1)
+    present = np.concatenate([block.present for _, block in parts], axis=1)
+    chosen = np.concatenate([chosen for chosen, _ in parts])
+    return chosen, Block(values, present, 1)
 
 
 def share(amounts: Ints, basis_points: int) -> Ints:

@@ -17,8 +17,10 @@ from analytics.factors import Factors
 from analytics.kernels import ols
 from analytics.kernels.aggregate import (
     Holdings,
+    beside,
     coverage_of,
     exposures,
+    gathered,
     used_columns,
     weighted_series,
 )
@@ -116,14 +118,17 @@ def portfolio_risk(
     for start, stop in _chunks(names):
         part = holdings[start:stop]
         book = PairBook(panel, part, names[start:stop], factors, of)
-        for i, held in enumerate(part, start):
-            row = {
-                name: statistics[name][i]
-                for keys in factor_keys(factors).values()
-                for name in keys
-            }
-            values = _values(panel, held, row, factors)
-            yield Risk(values, book.matrices(i - start, held, names[i]))
+        loads = {
+            name: statistics[name][start:stop].reshape(-1)
+            for keys in factor_keys(factors).values()
+            for name in keys
+        }
+        values = _values(panel, part, loads, factors)
+        low = 0
+        for i, held in enumerate(part):
+            cells = slice(low, low := low + len(held.nav))
+            mine = {name: array[cells] for name, array in values.items()}
+            yield Risk(mine, book.matrices(i, held, names[start + i]))
 
 
 def _chunks(names: Sequence[Sequence[Names]]) -> Iterator[tuple[int, int]]:
@@ -140,9 +145,14 @@ def _chunks(names: Sequence[Sequence[Names]]) -> Iterator[tuple[int, int]]:
 
 @np.errstate(all="ignore")
 def _values(
-    panel: Panel, held: Holdings, row: Mapping[str, NDArray[Any]], factors: Factors
+    panel: Panel,
+    part: Sequence[Holdings],
+    loads: Mapping[str, NDArray[Any]],
+    factors: Factors,
 ) -> Statistics:
-    return _exposed(held, row, factors) | _volatilities(panel, held, factors)
+    """Values of the portfolios of some sessions, one session after the other."""
+    held = beside(part, panel.values.shape[1])
+    return _exposed(held, loads, factors) | _volatilities(panel, part, held, factors)
 
 
 def _exposed(
@@ -161,16 +171,15 @@ def _exposed(
     return found
 
 
-def _volatilities(panel: Panel, held: Holdings, factors: Factors) -> Statistics:
+def _volatilities(
+    panel: Panel, part: Sequence[Holdings], held: Holdings, factors: Factors
+) -> Statistics:
     """Statistics of the series of today's weights, and its coverage."""
     count = len(held.nav)
     found: Statistics = {
         name: np.zeros(count, kind) for name, kind in series_fields(factors).items()
     }
-    used, place = used_columns(panel.values.shape[1], held.columns)
-    block = panel.block(held.session, held.session + 1, factors.reach, used)
-    places = place[held.columns]
-    for chosen, series in weighted_series(held, block, places, factors.covered):
+    for chosen, series in gathered(_all_series(panel, part, factors)):
         for name, values in series_statistics(series, factors):
             found[name][chosen] = values[0]
     weighed = _weighed(held)
@@ -180,6 +189,20 @@ def _volatilities(panel: Panel, held: Holdings, factors: Factors) -> Statistics:
         "volatility.coverage": coverage,
         "volatility.coverage_reason": reason,
     }
+
+
+def _all_series(
+    panel: Panel, part: Sequence[Holdings], factors: Factors
+) -> Iterator[tuple[Indices, Block]]:
+    """Series of the portfolios of each session, by their places among all."""
+    first = 0
+    for held in part:
+        used, place = used_columns(panel.values.shape[1], held.columns)
+        block = panel.block(held.session, held.session + 1, factors.reach, used)
+        places = place[held.columns]
+        for chosen, series in weighted_series(held, block, places, factors.covered):
+            yield first + chosen, series
+        first += len(held.nav)
 
 
 def _weighed(held: Holdings) -> Ints:
