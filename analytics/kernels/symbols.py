@@ -8,6 +8,7 @@ knowing the kernels.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -25,6 +26,7 @@ CELLS_AT_ONCE = 48_000
 """Elements of a tile: some five such arrays fit in a core's second-level cache."""
 
 WIDEST_TILE = 256
+FEW_COLUMNS = 8
 
 _F8, _U1, _I1, _I4 = np.float64, np.uint8, np.int8, np.int32
 _REGRESSION: Mapping[str, DTypeLike] = {
@@ -285,14 +287,17 @@ def _tile(
     """Statistics of one tile, by name."""
     target = ols.Target(block)
     single, double = _rules(factors)
-    yield from _named("market", ols.regress(target, regressors.market, single))
-    rate = ols.regress(target, regressors.interest_rate, single)
-    yield from _named("interest_rate", rate)
-    for spread, returns in zip(factors.spreads, regressors.spreads, strict=True):
-        found = ols.regress(target, returns, double)
-        yield from _named(f"spread.{spread.key}", found)
-        tilt = ols.tilt(found.beta, factors.moderate, factors.strong)
-        yield f"spread.{spread.key}.tilt", tilt
+    betas = {"market": regressors.market, "interest_rate": regressors.interest_rate}
+    for name, found in _regressions(target, betas, single):
+        yield f"{name}.{found[0]}", found[1]
+    spreads = dict(
+        zip((s.key for s in factors.spreads), regressors.spreads, strict=True)
+    )
+    for name, (field, values) in _regressions(target, spreads, double):
+        yield f"spread.{name}.{field}", values
+        if field == "beta":
+            tilt = ols.tilt(values, factors.moderate, factors.strong)
+            yield f"spread.{name}.tilt", tilt
     yield from _ridge(target, regressors.styles, factors)
     yield from series_statistics(block, factors)
 
@@ -319,6 +324,31 @@ def _beta_tile(
     for place, style in enumerate(factors.styles):
         yield f"ridge.{style.symbol}.loading", found.loading[place]
         yield f"ridge.{style.symbol}.reason", found.loading_reason[place]
+
+
+def _regressions(
+    target: ols.Target, factors: Mapping[str, Block], rule: ols.Rule
+) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Regress on several factors: name, and each field of the result.
+
+    Few symbols are laid out once for each factor, side by side: of few, calls cost
+    more than numbers. The bits are the same.
+    """
+    columns = target.block.values.shape[1]
+    if columns > FEW_COLUMNS or len(factors) < 2:
+        for name, factor in factors.items():
+            found = ols.regress(target, factor, rule)
+            for field in fields(found):
+                yield name, (field.name, getattr(found, field.name))
+        return
+    every = np.tile(np.arange(columns), len(factors))
+    one_each = np.repeat(np.arange(len(factors)), columns)
+    together = _beside(list(factors.values()), target.block).columns(one_each)
+    found = ols.regress(ols.Target(target.block.columns(every)), together, rule)
+    for place, name in enumerate(factors):
+        mine = slice(place * columns, (place + 1) * columns)
+        for field in fields(found):
+            yield name, (field.name, getattr(found, field.name)[:, mine])
 
 
 def _named(group: str, result: object) -> Iterator[tuple[str, NDArray[np.generic]]]:
