@@ -116,6 +116,19 @@ class Gauge:
             )
         )
 
+    async def streams(self) -> bool:
+        """Whether Debezium reads the log: the snapshot of the tables is over.
+
+        A slot that was just made says that all before it is confirmed, while those rows
+        are still to be read.
+        """
+        return bool(
+            await self._database.fetchval(
+                "SELECT active FROM pg_replication_slots WHERE slot_name = $1",
+                self._settings.postgres.slot,
+            )
+        )
+
     async def lsn(self) -> str:
         """Read where PostgreSQL's log ends now."""
         return str(await self._database.fetchval("SELECT pg_current_wal_lsn()::text"))
@@ -188,12 +201,14 @@ class Gauge:
         NotCaughtUpError
             When that did not happen within ``limit`` seconds.
         """
-        lsn, end = await self.lsn(), time.monotonic() + limit
+        lsn, end = "", time.monotonic() + limit
         last, since = await self.read(), time.monotonic()
         captured = False
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            captured = captured or await self.captured_all(lsn)
+            if not lsn and await self.streams():
+                lsn = await self.lsn()
+            captured = captured or (bool(lsn) and await self.captured_all(lsn))
             why = await self.waiting() if captured else "capture is behind"
             now = await self.read()
             if say:

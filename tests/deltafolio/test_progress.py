@@ -22,13 +22,20 @@ class Flow(Gauge):
     def __init__(self, waits: list[str], positions: list[Position]) -> None:
         super().__init__(Settings(home=Path("none")))
         self.asked: list[str] = []
+        self.snapshot = 0
         self._waits = waits
         self._positions = positions
+
+    async def streams(self) -> bool:
+        self.asked.append("streams")
+        self.snapshot -= 1
+        return self.snapshot < 0
 
     async def lsn(self) -> str:
         return "0/1"
 
     async def captured_all(self, lsn: str | None = None) -> bool:
+        """A slot confirms what was before it from the moment when it is made."""
         self.asked.append("capture")
         return True
 
@@ -46,6 +53,14 @@ async def test_while_a_worker_has_something_to_do_rest_is_no_sign() -> None:
     """For many times the quiet time no counter moves: a derivation takes long."""
     flow = Flow(["busy"] * 12 + [""], [position(5, 5)] * 12 + [position(8, 8)])
     assert await flow.settle(QUIET, 20) == position(8, 8)
+
+
+async def test_the_snapshot_of_the_tables_is_waited_for() -> None:
+    """Nothing is captured yet, and the new slot says that all is confirmed."""
+    flow = Flow([""], [position(0, 0)] * 12 + [position(5, 5)])
+    flow.snapshot = 12
+    assert await flow.settle(QUIET, 20) == position(5, 5)
+    assert flow.asked.count("streams") == 13
 
 
 async def test_results_are_counted_after_the_workers_were_asked() -> None:
