@@ -1,6 +1,7 @@
 """Changes that touched cells, in words: what a result says it was caused by."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 
@@ -80,6 +81,20 @@ def changed_columns(
     Of a row that was not there before, or is not there any more, every column.
     """
     return _moved(_words(table, old), _words(table, new))
+
+
+def key_words(key: Sequence[int | str]) -> list[int | str]:
+    """Write a row's key for people: its dates, which come after a name, are dates.
+
+    Examples
+    --------
+    >>> key_words(("MSFT", 738459)), key_words((34,))
+    (['MSFT', '2022-10-31'], [34])
+    """
+    return [
+        date.fromordinal(part).isoformat() if at and isinstance(part, int) else part
+        for at, part in enumerate(key)
+    ]
 
 
 def _words(table: str, row: Row | None) -> dict[str, str | None]:

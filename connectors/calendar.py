@@ -73,7 +73,10 @@ def _read(file: Path) -> _Kept | None:
     body = data[DIGEST:]
     if blake2b(body, digest_size=DIGEST).digest() != data[:DIGEST]:
         return None
-    return msgspec.msgpack.decode(body, type=_Kept)
+    try:
+        return msgspec.msgpack.decode(body, type=_Kept)
+    except msgspec.MsgspecError:  # of another release
+        return None
 
 
 def _write(file: Path, kept: _Kept) -> None:

@@ -15,6 +15,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -88,19 +89,24 @@ async def connect(dsn: str, application: str, *, seconds: float = 10.0) -> Conne
         )
     except asyncpg.ClientConfigurationError as error:
         raise AddressError(str(error)) from error
-    except FileNotFoundError as error:  # of a certificate; it does not say which
-        message = f"no file {' or '.join(files_of(dsn).values())}"
+    except FileNotFoundError as error:
+        # It does not say which; that of a server's socket comes back with the server.
+        missing = missing_files(dsn)
+        if not missing:
+            raise
+        message = f"no file {' or '.join(missing)}"
         raise AddressError(message) from error
 
 
-def files_of(dsn: str) -> dict[str, str]:
-    """Certificates and keys that a connection string names, by libpq's names.
+def missing_files(dsn: str) -> list[str]:
+    """Files of certificates and keys that a connection string names in vain.
 
-    >>> files_of("postgresql://me@db/x?sslmode=verify-full&sslrootcert=/ca.pem")
-    {'sslrootcert': '/ca.pem'}
+    >>> missing_files("postgresql://me@db/x?sslmode=verify-full&sslrootcert=/no/ca")
+    ['/no/ca']
     """
     options = dict(parse_qsl(urlsplit(dsn).query))
-    return {name: options[name] for name in FILE_OPTIONS if name in options}
+    paths = [options[name] for name in FILE_OPTIONS if name in options]
+    return [path for path in paths if not Path(path).exists()]
 
 
 async def apply_schema(postgres: PostgresSettings) -> None:

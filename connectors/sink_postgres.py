@@ -87,6 +87,14 @@ def border() -> Iterator[None]:
         raise SinkSetupError(message) from error
 
 
+async def become_sink(connection: Connection) -> None:
+    """Take the role that owns the results, if there is one and we may."""
+    with suppress(
+        asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError
+    ):
+        await connection.execute(f"SET ROLE {quote(SINK_ROLE)}")
+
+
 class PostgresSink:
     """Results of one family in schema ``analytics``.
 
@@ -153,20 +161,13 @@ class PostgresSink:
     # --- opening ---
 
     async def _prepare(self, connection: Connection) -> dict[int, int]:
-        await self._become_sink(connection)
+        await become_sink(connection)
+        await connection.execute("SET synchronous_commit TO off")
         await self._acquire_guard(connection)
         await connection.execute(self._sql.stage)
         self._is_first = not await connection.fetchval(self._sql.is_known)
         rows = await connection.fetch(self._sql.read_offsets, self._topic)
         return {row["partition"]: row["next_offset"] for row in rows}
-
-    async def _become_sink(self, connection: Connection) -> None:
-        """Take the role that owns the results, if there is one and we may."""
-        with suppress(
-            asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError
-        ):
-            await connection.execute(f"SET ROLE {quote(SINK_ROLE)}")
-        await connection.execute("SET synchronous_commit TO off")
 
     async def _acquire_guard(self, connection: Connection) -> None:
         """Wait to be the only one; the server lets go of it when the holder ends.

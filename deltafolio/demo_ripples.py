@@ -53,8 +53,9 @@ def show_ripples(
 
 
 def _milliseconds(heard: Sequence[Heard]) -> str:
-    delays = [(one.at - one.known) * 1000 for one in heard]
-    return f"{min(delays):.0f} to {max(delays):.0f} ms"
+    delays = sorted(round((one.at - one.known) * 1000) for one in heard)
+    first, last = delays[0], delays[-1]
+    return f"{last} ms" if first == last else f"{first} to {last} ms"
 
 
 def _others(heard: Sequence[Heard], settings: Settings) -> str:

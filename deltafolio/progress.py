@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 
 from analytics.rows import TABLES
 from connectors.kafka import committed, places_of, started_admin, started_consumer
-from connectors.postgres import connect, quote
+from connectors.postgres import connect
 from connectors.settings import Settings
 from connectors.sink import FAMILIES
 from connectors.workers import workers_wait
@@ -120,11 +120,13 @@ class Gauge:
         """Whether Debezium reads the log: the snapshot of the tables is over.
 
         A slot that was just made says that all before it is confirmed, while those rows
-        are still to be read.
+        are still to be read. It is active while it is being made too, and confirms
+        nothing then.
         """
         return bool(
             await self._database.fetchval(
-                "SELECT active FROM pg_replication_slots WHERE slot_name = $1",
+                "SELECT active AND confirmed_flush_lsn IS NOT NULL "
+                "FROM pg_replication_slots WHERE slot_name = $1",
                 self._settings.postgres.slot,
             )
         )
@@ -140,8 +142,7 @@ class Gauge:
     async def _intake_waits(self) -> str:
         """Compare what intake has committed with the ends of what it reads."""
         if not await self._count("captured"):
-            # A slot confirms where it begins, while its snapshot is still being read.
-            return "nothing is captured yet" if await self._has_rows() else ""
+            return ""
         group = f"{self._settings.worker.app_id}-intake"
         done = await committed(self._admin, group)
         ends = await self._consumer.end_offsets(self._places["captured"])
@@ -150,14 +151,6 @@ class Gauge:
             for place, end in ends.items()
         )
         return f"intake has {left} records to read" if left else ""
-
-    async def _has_rows(self) -> bool:
-        """Whether any of the captured tables has a row."""
-        schema = quote(self._settings.postgres.source_schema)
-        any_row = " OR ".join(
-            f"EXISTS (SELECT FROM {schema}.{quote(table)})" for table in TABLES
-        )
-        return bool(await self._database.fetchval(f"SELECT {any_row}"))
 
     async def _workers_wait(self) -> str:
         """Ask the workers of this state directory; where there are none, nothing.

@@ -63,7 +63,8 @@ class Listener:
     Examples
     --------
     >>> async with Listener(settings) as ears:  # doctest: +SKIP
-    ...     heard = await ears.until_quiet(0.5)
+    ...     await gauge.settle()
+    ...     heard = ears.take()
     """
 
     def __init__(self, settings: Settings, *topics: str) -> None:
@@ -76,7 +77,6 @@ class Listener:
         ]
         self._consumer = make_consumer(settings, fetch_max_wait_ms=FETCH_MS)
         self._heard: list[Heard] = []
-        self._last = time.monotonic()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -100,21 +100,6 @@ class Listener:
         heard, self._heard = self._heard, []
         return heard
 
-    async def until_quiet(self, quiet: float, limit: float = 30.0) -> list[Heard]:
-        """Wait until something came and then nothing for ``quiet`` seconds.
-
-        Returns
-        -------
-        list
-            What was heard; empty if nothing came within ``limit`` seconds.
-        """
-        end = time.monotonic() + limit
-        while time.monotonic() < end:
-            if self._heard and time.monotonic() - self._last > quiet:
-                break
-            await asyncio.sleep(0.01)
-        return self.take()
-
     async def _listen(self) -> None:
         while True:
             batches = await self._consumer.getmany(timeout_ms=FETCH_MS)
@@ -130,4 +115,3 @@ class Listener:
         body = msgspec.json.decode(value)
         owner = body["portfolio"] if "portfolio" in body else body["symbol"]
         self._heard.append(Heard(topic, owner, session, now, body))
-        self._last = time.monotonic()

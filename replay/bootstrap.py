@@ -87,18 +87,18 @@ def stored_records(path: Path) -> Iterator[tuple[int, bytes]]:
         If it is not there, or ends within a record.
     """
     try:
-        data = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         message = f"what was read of the tables is gone ({error}): begin a new run"
         raise WorkError(message) from error
-    at = 0
-    while at < len(data):
-        log, size = _HEAD.unpack_from(data.ljust(at + _HEAD.size, b"\0"), at)
-        at += _HEAD.size + size
-        if at > len(data):
-            message = f"{path} is not whole: begin a new run"
-            raise WorkError(message)
-        yield log, data[at - size : at]
+    with file:
+        while head := file.read(_HEAD.size):
+            log, size = _HEAD.unpack(head.ljust(_HEAD.size, b"\0"))
+            value = file.read(size)
+            if len(head) < _HEAD.size or len(value) < size:
+                message = f"{path} is not whole: begin a new run"
+                raise WorkError(message)
+            yield log, value
 
 
 class _Writer:

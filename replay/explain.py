@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
 
 import msgspec
 from aiokafka import TopicPartition
 
-from analytics.causes import changed_columns
+from analytics.causes import changed_columns, key_words
 from analytics.results import RISK
-from analytics.rows import Change, Lot, Price
+from analytics.rows import Change, Lot
 from connectors.settings import Settings
 from replay.ask import Ask
 from replay.differences import Differences
@@ -148,28 +147,15 @@ def since(changes: Iterable[Change], then: Then) -> Iterator[Moved]:
         rows[change.table, change.key, change.portfolio].append(change)
     for (table, _, portfolio), some in rows.items():
         some.sort(key=lambda change: change.version)
-        known = [change for change in some if _knew(then, change)]
+        known = [change for change in some if then.knew(change)]
         held = known[-1] if known else None
         old = held.row if held else None
         for change in some:
             late = held is None or change.version > held.version
-            if not late or _knew(then, change):
+            if not late or then.knew(change):
                 continue
             columns = changed_columns(table, old, change.row)
             old = change.row
             if columns:
-                yield Moved(table, _key(change), portfolio, change.ts, columns)
-
-
-def _knew(then: Then, change: Change) -> bool:
-    row = change.row
-    ahead = isinstance(row, Price) and row.date > then.date
-    return change.ts <= then.ts and not ahead
-
-
-def _key(change: Change) -> tuple[int | str, ...]:
-    """Key for people."""
-    return tuple(
-        date.fromordinal(part).isoformat() if at and isinstance(part, int) else part
-        for at, part in enumerate(change.key)
-    )
+                key = tuple(key_words(change.key))
+                yield Moved(table, key, portfolio, change.ts, columns)

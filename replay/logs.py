@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from analytics.rows import Version
+from analytics.rows import Change, Version
 from connectors.kafka import started_consumer
 from connectors.settings import Settings, TopicSettings
 from replay.errors import WorkError
@@ -72,12 +72,13 @@ class Then(NamedTuple):
     ts: int
     date: int
 
-    def knew(self, change: "Head") -> bool:
+    def knew(self, change: "Head | Change") -> bool:
         """Whether a change was in the journal by then."""
         if change.ts > self.ts:
             return False
         ahead = change.table == "market_data_cache" and int(change.key[1]) > self.date
-        return change.absent or not ahead
+        gone = change.absent if isinstance(change, Head) else change.row is None
+        return gone or not ahead
 
 
 class Heads(msgspec.Struct, frozen=True, array_like=True, gc=False):

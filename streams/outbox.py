@@ -60,22 +60,17 @@ class Outbox:
         """Whether something is on its way, or how it ended was not looked at."""
         return self._sending is not None
 
-    async def publish(self, results: Sequence[Result]) -> set[int]:
+    async def publish(self, results: Sequence[Result]) -> None:
         """Hand results over when what went before is stored.
-
-        Returns
-        -------
-        set of int
-            Partitions that were lost with what went before.
 
         Raises
         ------
         aiokafka.errors.KafkaError
             If the brokers did not take what went before.
         """
-        lost = await self.stored()
+        await self.stored()
         if not results:
-            return lost
+            return
         began, encoded = perf_counter(), self._publisher.encoding
         handed = asyncio.Event()
         self._results = results
@@ -85,10 +80,9 @@ class Outbox:
         encoded = self._publisher.encoding - encoded
         self._metrics.spent(Phase.PUBLISH, perf_counter() - began - encoded)
         await asyncio.sleep(ON_THE_WIRE_S)
-        return lost
 
-    async def stored(self) -> set[int]:
-        """Wait until nothing is on its way; the partitions that were lost with it.
+    async def stored(self) -> None:
+        """Wait until nothing is on its way; partitions that were lost are dropped.
 
         Raises
         ------
@@ -97,11 +91,11 @@ class Outbox:
         """
         sending = self._sending
         if sending is None:
-            return set()
+            return
         with self._metrics.spending(Phase.PUBLISH):
             lost = await asyncio.shield(sending)
         if self._sending is not sending:
-            return lost  # somebody else has waited too, and has accounted for it
+            return  # somebody else has waited too, and has accounted for it
         results, self._sending, self._results = self._results, None, ()
         crash.done(Step.E4)
         self._catch_up.saw(results)
@@ -110,7 +104,6 @@ class Outbox:
         for family, count in Counter(result.family for result in results).items():
             self._metrics.published(family, count)
         self._metrics.latency(results[-1].as_of)
-        return lost
 
     def close(self) -> None:
         """Give up waiting; what is on its way may be stored or not."""

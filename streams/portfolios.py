@@ -297,6 +297,7 @@ def _spare_the_collector() -> None:
     Looking through the state of a thousand portfolios takes the collector 60 ms, and
     results wait; it is no garbage. What a flush makes goes away by itself.
     """
+    gc.unfreeze()  # what was dropped since the last time may be garbage by now
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS)

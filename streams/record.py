@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from analytics.calendar import Calendar
+from analytics.causes import key_words
 from analytics.results import SYMBOLS, Cause, Previous, Result, Revision
 
 DIGEST_HEADER = "d"
@@ -157,16 +158,12 @@ class RecordWriter:
 
 def _cause(cause: Cause, committed: bytes) -> bytes:
     """Write the change that last moved a number, for people: dates are dates."""
-    key = [
-        date.fromordinal(part).isoformat() if at and isinstance(part, int) else part
-        for at, part in enumerate(cause.key)
-    ]
     version = cause.version
     return (
         b'{"table":%b,"key":%b,"committed":"%b","version":[%d,%d,%d],"changed":%b}'
         % (
             _json(cause.table),
-            _json(key),
+            _json(key_words(cause.key)),
             committed,
             version.commit,
             version.lsn,

@@ -12,10 +12,10 @@ import logging
 from aiokafka import TopicPartition
 
 from connectors.kafka import started_consumer
-from connectors.postgres import SINK_ROLE, Connection, connect, quote
+from connectors.postgres import Connection, connect
 from connectors.runs import merge_run, read_run
 from connectors.settings import Settings
-from connectors.sink_postgres import border
+from connectors.sink_postgres import become_sink, border
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,10 @@ async def write_runs(settings: Settings, stop: asyncio.Event) -> None:
         dsn = settings.postgres.dsn.get_secret_value()
         connection = await connect(dsn, "sink runs")
         try:
-            await _become_sink(connection)
+            await become_sink(connection)
             await _follow(settings, connection, stop)
         finally:
             connection.terminate()
-
-
-async def _become_sink(connection: Connection) -> None:
-    """Take the role that owns the results, if there is one and we may."""
-    may = "SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = $1"
-    if await connection.fetchval(may, SINK_ROLE):
-        await connection.execute(f"SET ROLE {quote(SINK_ROLE)}")
 
 
 async def _follow(

@@ -34,6 +34,7 @@ from connectors.settings import (
     WorkerSettings,
 )
 from connectors.stack import StackInfo
+from deltafolio.loading import Tables, load
 from deltafolio.local_app import LocalApp
 from replay.ask import Ask
 from replay.feed import survey
@@ -97,6 +98,14 @@ class World:
     @property
     def dsn(self) -> str:
         return self.settings.postgres.dsn.get_secret_value()
+
+    async def load(self, tables: Tables) -> None:
+        """Load tables, as a user's own rows would come."""
+        connection = await connect(self.dsn, "test")
+        try:
+            await load(connection, tables)
+        finally:
+            await connection.close()
 
     async def execute(self, *statements: str) -> None:
         """Execute statements, each in a transaction of its own."""

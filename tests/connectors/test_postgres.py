@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from connectors.postgres import (
     CAPTURED,
     SINK_ROLE,
+    AddressError,
     SchemaError,
     apply_schema,
     connect,
@@ -271,3 +272,14 @@ async def test_daily_returns_are_linked(admin, returns, linked):
         "SELECT analytics.linked_return(1, '2024-01-01', '2024-02-01')"
     )
     assert got == pytest.approx(linked)
+
+
+async def test_a_missing_certificate_is_named_and_a_missing_socket_comes_back(tmp_path):
+    """Only the first is of no use to try again."""
+    ca = tmp_path / "ca.pem"
+    tls = f"postgresql://me@127.0.0.1:9/x?sslmode=verify-full&sslrootcert={ca}"
+    with pytest.raises(AddressError, match=r"no file .*ca\.pem$"):
+        await connect(tls, "test")
+    with pytest.raises(OSError) as away:  # noqa: PT011 - and no other kind
+        await connect(f"postgresql:///x?host={tmp_path}&user=me", "test")
+    assert not isinstance(away.value, AddressError)

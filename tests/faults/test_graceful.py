@@ -8,8 +8,6 @@ import time
 
 import pytest
 
-from connectors.postgres import connect
-from deltafolio.loading import load
 from tests.faults.test_process_kills import (
     SEED,
     UNIVERSE,
@@ -27,11 +25,7 @@ async def test_each_process_ends_in_good_order_under_load(
     open_world: OpenWorld,
 ) -> None:
     world = await open_world(workers=2)
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, UNIVERSE.tables)
-    finally:
-        await connection.close()
+    await world.load(UNIVERSE.tables)
     await world.caught_up()
     stop = asyncio.Event()
     task = asyncio.create_task(load_until(world, stop, SEED))

@@ -13,7 +13,6 @@ import pytest
 
 from connectors.postgres import connect
 from connectors.stack import Stack, StackInfo
-from deltafolio.loading import load
 from deltafolio.progress import Gauge
 from deltafolio.universe import make_universe
 from tests.worlds import World
@@ -87,11 +86,7 @@ async def watched(memory: Memory) -> AsyncIterator[None]:
 @pytest.fixture
 async def world(open_world: OpenWorld) -> World:
     world = await open_world()
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, UNIVERSE.tables)
-    finally:
-        await connection.close()
+    await world.load(UNIVERSE.tables)
     await world.caught_up(SECONDS)
     return world
 

@@ -12,7 +12,6 @@ import pytest
 from connectors.kafka import read_to_end
 from connectors.postgres import connect
 from connectors.settings import Settings
-from deltafolio.loading import load
 from deltafolio.ripples import Listener
 from deltafolio.universe import make_universe
 from tests.worlds import World
@@ -59,11 +58,7 @@ async def load_until(world: World, stop: asyncio.Event, seed: int) -> int:
 async def test_killed_under_load(open_world: OpenWorld, victim: str) -> None:
     chance = random.Random(SEED)  # noqa: S311 - repeatable
     world = await open_world(workers=2)
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, UNIVERSE.tables)
-    finally:
-        await connection.close()
+    await world.load(UNIVERSE.tables)
     await world.caught_up()
     stop = asyncio.Event()
     task = asyncio.create_task(load_until(world, stop, SEED))

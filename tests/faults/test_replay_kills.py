@@ -46,12 +46,7 @@ def own(tmp_path: Path):
 async def world(own: Stack, tmp_path: Path) -> AsyncIterator[JournalWorld]:
     bootstrap = (await asyncio.to_thread(own.up)).bootstrap
     async with open_journal_world(bootstrap, tmp_path) as world:
-        await world.load(portfolios=12, sessions=10, symbols=8)
-        await world.start_worker().ready()
-        for _ in range(20):
-            await world.disturb()
-        assert (await world.settle()).none()
-        await world.stop_workers()
+        await world.come_to_rest()
         yield world
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors.postgres import connect
-from deltafolio.loading import load
 from deltafolio.local_app import save_settings
 from deltafolio.universe import make_universe
 from tests.integration.test_security import WRONG, assert_no_secret, settings_of
@@ -49,11 +47,7 @@ async def world(secure: SecureStack, tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_from_a_commit_to_a_result_and_equal_to_the_oracle(secure, world):
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, UNIVERSE.tables)
-    finally:
-        await connection.close()
+    await world.load(UNIVERSE.tables)
     await world.caught_up()
     await world.execute("UPDATE market_data_cache SET close = close + 1")
     await world.caught_up()

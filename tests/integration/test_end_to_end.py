@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from deltafolio.loading import load
 from deltafolio.ripples import Listener
 from sample.portfolios import FIRST_DAY, PORTFOLIOS, tables
 from sample.prices import sessions
@@ -87,14 +86,8 @@ LEFT JOIN lots USING (portfolio_id, session)
 @pytest.fixture
 async def sample_world(open_world: OpenWorld) -> World:
     """A world with the sample in it, derived."""
-    from connectors.postgres import connect
-
     world = await open_world(workers=2)
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, tables())
-    finally:
-        await connection.close()
+    await world.load(tables())
     await world.caught_up()
     return world
 
@@ -134,7 +127,8 @@ async def a_corrected_close_publishes_only_what_it_touches(
             "UPDATE market_data_cache SET close = close + 1 "
             f"WHERE symbol = 'MSFT' AND date = '{day}'"
         )
-        heard = await ears.until_quiet(1.5)
+        await world.caught_up()
+        heard = ears.take()
     # Growth has 500 MSFT, Long/short 300; at the day and the one after it.
     cells = {(portfolio, session) for portfolio in (1, 3) for session in (day, after)}
     topics = (world.settings.topics.snapshots, world.settings.topics.positions)

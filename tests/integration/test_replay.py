@@ -43,12 +43,7 @@ SUMMARY = re.compile(r"derived +(\d+) records: (\d+) as live (\d+) differ")
 async def world(stack: StackInfo, tmp_path: Path) -> AsyncIterator[JournalWorld]:
     """A live worker that has published everything and stands still."""
     async with open_journal_world(stack.bootstrap, tmp_path) as world:
-        await world.load(portfolios=12, sessions=10, symbols=8)
-        await world.start_worker().ready()
-        for _ in range(20):
-            await world.disturb()
-        assert (await world.settle()).none()
-        await world.stop_workers()
+        await world.come_to_rest()
         yield world
 
 

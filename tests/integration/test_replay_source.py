@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from deltafolio.loading import load
 from deltafolio.universe import make_universe
 from replay.state import Runs
-from tests.worlds import World, connect
+from tests.worlds import World
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -55,11 +54,7 @@ async def replay(world: World, *words: str, code: int = 0) -> str:
 
 async def test_the_tables_say_what_the_journal_says(open_world: OpenWorld) -> None:
     world = await open_world()
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, UNIVERSE.tables)
-    finally:
-        await connection.close()
+    await world.load(UNIVERSE.tables)
     day, ahead = f"'{UNIVERSE.sessions[-2]}'", "'2035-01-02'"
     await world.execute(*(s.replace("$day", day).replace("$ahead", ahead) for s in ODD))
     await world.caught_up()

@@ -11,8 +11,6 @@ import pytest
 
 from analytics import valuation
 from connectors.kafka import read_to_end, started_producer
-from connectors.postgres import connect
-from deltafolio.loading import load
 from deltafolio.replay_run import calendar_of
 from deltafolio.replay_verify import _asked
 from replay.verify import Found, Verify
@@ -45,11 +43,7 @@ async def verified(world, portfolio: int) -> Found:
 
 async def test_nothing_differs_and_what_is_planted_is_named(open_world, monkeypatch):
     world = await open_world()
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, tables())
-    finally:
-        await connection.close()
+    await world.load(tables())
     await world.caught_up()
     code, said = await verify(world, "--all", "--oracle", "--wait", "60")
     assert code == 0, said
@@ -131,11 +125,7 @@ async def test_a_bug_in_live_and_replay_alike_is_found_by_the_oracle(
     (tmp_path / "spoilt" / "sitecustomize.py").write_text(SPOILT)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "spoilt"))
     world = await open_world()
-    connection = await connect(world.dsn, "test")
-    try:
-        await load(connection, tables())
-    finally:
-        await connection.close()
+    await world.load(tables())
     await world.caught_up()
     asked = ("--portfolios", "2", "--from", DAY, "--to", DAY, "--wait", "0")
     code, said = await verify(world, *asked, "--oracle")

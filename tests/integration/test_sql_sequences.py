@@ -113,11 +113,7 @@ SELECT 'MORE' || n % 100, d.date, 1 + n FROM generate_series(1, 100) AS n,
 @pytest.fixture(params=[1, 3], ids=["1 worker", "3 workers"])
 async def world(request: pytest.FixtureRequest, open_world: OpenWorld) -> World:
     opened = await open_world(workers=request.param)
-    connection = await connect(opened.dsn, "test")
-    try:
-        await load(connection, UNIVERSE.tables)
-    finally:
-        await connection.close()
+    await opened.load(UNIVERSE.tables)
     return opened
 
 

@@ -108,6 +108,15 @@ class JournalWorld:
             ]
             await self._write(portfolio, rows)
 
+    async def come_to_rest(self) -> None:
+        """A few portfolios, a worker that publishes all of them, and stops."""
+        await self.load(portfolios=12, sessions=10, symbols=8)
+        await self.start_worker().ready()
+        for _ in range(20):
+            await self.disturb()
+        assert (await self.settle()).none()
+        await self.stop_workers()
+
     async def tick(self, rows: int = 3) -> None:
         """New closes of the newest session."""
         symbols = self.random.sample(self._symbols, rows)

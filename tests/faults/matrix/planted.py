@@ -48,14 +48,13 @@ def table_before_results() -> None:
             await publish(outbox, results)
             await stored(outbox)
 
-    async def not_awaited(outbox: Outbox, results: Any) -> set[int]:
+    async def not_awaited(outbox: Outbox, results: Any) -> None:
         task = asyncio.create_task(later(outbox, results))
         waiting.add(task)
         task.add_done_callback(waiting.discard)
-        return set()
 
-    async def taken_as_stored(outbox: Outbox) -> set[int]:
-        return set()
+    async def taken_as_stored(outbox: Outbox) -> None:
+        pass
 
     Outbox.publish = not_awaited  # type: ignore[method-assign]
     Outbox.stored = taken_as_stored  # type: ignore[method-assign]
