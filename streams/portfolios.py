@@ -150,10 +150,12 @@ class Portfolios:
         """T3 to T6; ends early, without harm, when the partition goes meanwhile."""
 
         def still_ours() -> bool:
-            return self._ownership.holds(partition, generation)
+            # Whoever published for an older generation may have dropped it meanwhile.
+            return self._may_fold(partition, generation)
 
         async with self._locks[partition]:
-            if partition in self._ownership.live or not still_ours():
+            holds = self._ownership.holds(partition, generation)
+            if partition in self._ownership.live or not holds:
                 return
             said_until = self._take_up(partition)  # T3
             crash.done(Step.T3)

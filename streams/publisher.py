@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from analytics.results import ALL_FAMILIES, Result
+from analytics.results import Result
 from connectors.kafka import make_producer
 from connectors.settings import Settings
 from streams.metrics import Metrics, Phase
@@ -125,7 +125,9 @@ class Publisher:
     ) -> None:
         self._producer = make_producer(settings, max_batch_size=BATCH_BYTES)
         topics = settings.topics
-        self._topics = {name: getattr(topics, name) for name in ALL_FAMILIES}
+        self._topics: dict[str, str] = {
+            name: getattr(topics, name) for name in settings.worker.families
+        }
         self._writer = writer
         self._permit = permit
         self._metrics = metrics

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics.results import MONEY_FAMILIES
 from connectors.deadletters import read_letters
 from connectors.kafka import read_to_end, started_producer
 from connectors.runs import CATCH_UP, DONE, read_run
@@ -163,7 +164,8 @@ async def test_what_was_said_after_the_checkpoint_is_known_to_the_next_owner(
     stack, tmp_path
 ):
     """A, checkpoint, B, kill, A again: B must not stay because A was said once."""
-    async with open_journal_world(stack.bootstrap, tmp_path, checkpoint_s=600) as world:
+    settings = {"checkpoint_s": 600, "families": MONEY_FAMILIES}
+    async with open_journal_world(stack.bootstrap, tmp_path, **settings) as world:
         await world.load(portfolios=4, sessions=4, symbols=4)
         await world.close_everything_at(10_000_000)
         await world.start_worker().ready()
@@ -182,6 +184,7 @@ async def test_what_was_said_after_the_checkpoint_is_known_to_the_next_owner(
         await third.ready()
         found = await world.settle(15)
         assert found.none(), (found, third.log_tail())
+        assert "checkpoint of" not in third.log.read_text(), "it was void"
 
 
 async def kill_after(world: JournalWorld, step: Step, count: int = 2) -> None:
