@@ -217,6 +217,9 @@ class Intake:
                 if term != self._owner.term:
                     return  # what was read is read again by who has the logs now
                 await self._take(door, found, clock())
+                # Neither waits while there are records in memory, of which there may be
+                # megabytes: here heartbeats are sent, and fetches.
+                await asyncio.sleep(0)
             now = clock()
             if door.pending and (ending or now >= self._next_flush()):
                 await self._write(door, door.drain())

@@ -39,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="of the first random run")
     parser.addoption("--runs", type=int, default=200, help="how many random runs")
     parser.addoption("--only", default="", help='"disturbance/check", either empty')
+    parser.addoption(
+        "--away", type=float, default=150, help="seconds without PostgreSQL"
+    )
 
 
 @pytest.fixture(scope="session")

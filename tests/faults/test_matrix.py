@@ -16,14 +16,15 @@ import pytest
 from connectors.stack import Stack, StackInfo
 from tests.faults.matrix.network import Network, proxied_stack
 from tests.faults.matrix.planted import PLANTS
-from tests.faults.matrix.rig import open_rig
+from tests.faults.matrix.rig import FRESH_LIMIT_S, open_rig
 from tests.faults.matrix.run import Draw, Outcome, run
 from tests.faults.matrix.table import table
 
 pytestmark = pytest.mark.integration
 
-AWAY_S = 150.0
-"""Longer than everything that waits for PostgreSQL: what comes later comes again."""
+PLANTED_SEEDS = (7, 9, 10, 11, 12)
+"""Quiet ones before all: while rows go on changing, what a planted bug loses is mended
+by the next change. Of the seeds 1 to 6 none is quiet."""
 
 
 @pytest.fixture(scope="module")
@@ -76,25 +77,27 @@ async def test_the_matrix_finds_a_planted_bug(
     plant: str, only: str, network: Network, tmp_path: Path
 ) -> None:
     assert plant in PLANTS
-    draws = [Draw.of(seed, only) for seed in range(1, 6)]
+    draws = [Draw.of(seed, only) for seed in PLANTED_SEEDS]
     with pytest.raises(AssertionError, match=r"differ|lost|missing|letter|last is"):
         await run_all(network, draws, tmp_path, plant)
 
 
 @pytest.mark.faults
 async def test_postgresql_may_be_away_for_long(
-    network: Network, tmp_path: Path
+    pytestconfig: pytest.Config, network: Network, tmp_path: Path
 ) -> None:
+    """Longer than everything that waits for it: what comes later comes again."""
+    away = pytestconfig.getoption("away")
     async with open_rig(network, tmp_path) as rig:
         await asyncio.to_thread(rig.stack.stop_service, "postgres")
-        await asyncio.sleep(AWAY_S)
+        await asyncio.sleep(away)
         await asyncio.to_thread(rig.stack.start_service, "postgres")
         fresh = await rig.seconds_to_fresh()
         verdict = await rig.verdict()
-        print(f"fresh {fresh:.1f} s after PostgreSQL was away for {AWAY_S:g} s")
+        print(f"fresh {fresh:.1f} s after PostgreSQL was away for {away:g} s")
         assert not verdict.why, verdict.why
         assert not rig.failures(), rig.failures()
-        assert fresh < AWAY_S
+        assert fresh < FRESH_LIMIT_S
 
 
 async def run_all(

@@ -271,13 +271,16 @@ async def replay(db: Database, chance: Random) -> None:
     """History is derived again beside the live system, and resumed until it is done."""
     first, last = sorted(chance.sample(LIVE, 2))
     words = ["run", "--from", first.isoformat(), "--to", last.isoformat()]
-    code, said = await _command(db, *words, *chance.choice(([], ["--publish"])))
+    words += chance.choice(([], ["--publish"]))
+    code, said = await _command(db, *words)
     name = RUN.search(said)
     for _ in range(RESUMES):
-        if not code or name is None:
+        if not code:
             break
         await asyncio.sleep(1)
-        code, said = await _command(db, "resume", name[1])
+        # One that had not begun yet, because Kafka was away, is asked for again.
+        code, said = await _command(db, *(("resume", name[1]) if name else words))
+        name = name or RUN.search(said)
     if code:
         db.complaints.append(f"replay ended with {code}: {said}")
     await _command(db, "clean")

@@ -85,10 +85,17 @@ def watermark_per_portfolio() -> None:
 
 def rebalance_ignored() -> None:
     """A worker goes on with what it owned when the group decides anew."""
+    from streams.app import FaustApp
     from streams.ownership import Ownership
     from streams.portfolios import Portfolios
 
-    assign = Ownership.assign
+    assign, highwater = Ownership.assign, FaustApp.highwater
+
+    def without_asking(app: FaustApp, partition: int) -> int:
+        try:
+            return highwater(app, partition)
+        except AssertionError:  # not ours any more: the worker would end of that
+            return 0
 
     async def on_revoked(portfolios: Portfolios) -> None:
         pass
@@ -98,6 +105,7 @@ def rebalance_ignored() -> None:
         assign(ownership, partitions | ownership.owned)
         ownership.live |= live
 
+    FaustApp.highwater = without_asking  # type: ignore[method-assign]
     Portfolios.on_revoked = on_revoked  # type: ignore[method-assign]
     Ownership.assign = keep_all  # type: ignore[method-assign]
     Ownership.is_confirmed = lambda self: True  # type: ignore[method-assign]

@@ -181,6 +181,7 @@ class Rig:
         self.said = Said(self.direct)
         self.events: list[str] = []
         self._failures: list[str] = []
+        self._asked: set[str] = set()
         self.mistakes: set[int] = set()
         self.clock = home / f"{settings.worker.app_id}.clock"
         set_clock(self.clock, 0)
@@ -207,8 +208,13 @@ class Rig:
 
     def _note(self, event: str) -> None:
         self.events.append(event)
-        if "exit code" in event:
-            log = self.world.app.log(event.split()[0])
+        name = event.split()[0].rstrip(":")
+        if event.endswith("SIGTERM"):
+            self._asked.add(name)
+        elif "exit code 0" in event and name in self._asked:
+            self._asked.remove(name)
+        elif "exit code" in event:
+            log = self.world.app.log(name)
             self._failures.append(f"{event}\n{log[-LAST_WORDS:]}")
 
     async def load(self) -> None:
