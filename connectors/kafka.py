@@ -37,6 +37,10 @@ MAX_RECORD_BYTES = 8 * 1024 * 1024
 """Largest record anywhere: what the topics take, and Debezium may send."""
 
 REQUEST_TIMEOUT_MS = 30_000
+SEND_TIMEOUT_MS = 120_000
+"""What is to be sent outlives a broker's restart, however slow. Who stands still for
+too long is ended by its own watch (``connectors.health``), which comes before this."""
+
 COORDINATOR_SECONDS = 15.0
 COORDINATOR_ERRORS = (
     GroupCoordinatorNotAvailableError,
@@ -77,6 +81,7 @@ def make_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
         "max_batch_size": 1024 * 1024,
         "max_request_size": MAX_RECORD_BYTES,
         "linger_ms": 0,
+        "request_timeout_ms": SEND_TIMEOUT_MS,
     }
     return AIOKafkaProducer(**{**client_options(settings), **chosen, **options})
 

@@ -22,9 +22,9 @@ from tests.faults.matrix.table import table
 
 pytestmark = pytest.mark.integration
 
-PLANTED_SEEDS = (7, 9, 10, 11, 12)
-"""Quiet ones before all: while rows go on changing, what a planted bug loses is mended
-by the next change. Of the seeds 1 to 6 none is quiet."""
+PLANTED_SEEDS = (7, 1, 9, 2, 10)
+"""Quiet ones in turn with others: while rows go on changing, the next change mends what
+a planted bug loses; but an ignored rebalance loses what changes in the meantime."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ async def test_the_matrix_finds_nothing(
         ("acknowledgement before publishing", "SIGKILL intake/tick"),
         ("table before its results", "SIGKILL worker/tick"),
         ("watermark per portfolio", "nothing/trade"),
-        ("ignored rebalance", "SIGSTOP worker/trade"),
+        ("ignored rebalance", "1→3→1 workers/trade"),
         ("dropped dead letter", "nothing/mistake"),
     ],
 )

@@ -146,3 +146,18 @@ def test_the_table_sums_up() -> None:
         f"| nothing | flow, tick {line}",
         f"| all | 2 {line}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "failures", "good"),
+    [
+        ("restart broker", [], True),
+        ("restart broker", ["worker-1 ended (exit code 1)"], False),
+        ("full disk", ["worker-1 ended (exit code 1)"], True),
+    ],
+)
+def test_nobody_may_give_up_because_a_broker_is_away(
+    disturbance: str, failures: list[str], good: bool
+) -> None:
+    draw = Draw(1, "tick", disturbance)
+    assert Outcome(draw, Verdict(), 1.0, 1.0, failures).good == good

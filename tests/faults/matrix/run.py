@@ -67,7 +67,9 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        return not self.verdict.why
+        """Whether nothing was found, and nobody gave up because a broker was away."""
+        patient = not self.failures or "broker" not in self.draw.disturbance
+        return patient and not self.verdict.why
 
     def line(self) -> str:
         found = self.verdict
