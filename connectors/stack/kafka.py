@@ -31,6 +31,16 @@ class JavaService(Service):
         """What the virtual machine itself says: its log is written by log4j."""
         return self.layout.log(self.name).with_suffix(".out")
 
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of the virtual machine: a killed one leaves libraries."""
+        return self.layout.home / self.name / "tmp"
+
+    def prepare(self) -> None:
+        """Make its directory of temporary files anew."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
+
     def java(self, main: str, *arguments: str) -> list[str]:
         """Command line of a main class."""
         jars = [p for jar, p in self.context.jars.items() if jar.set == KAFKA_SET]
@@ -40,6 +50,7 @@ class JavaService(Service):
             *settings.JVM,
             f"-Xmx{settings.HEAP[self.name]}",
             self.marker,
+            f"-Djava.io.tmpdir={self.scratch}",
             "-Djava.awt.headless=true",
             "-Djava.net.preferIPv4Stack=true",
             f"-Dlog4j2.configurationFile={logging}",
@@ -96,6 +107,7 @@ class Broker(JavaService):
 
     def prepare(self) -> None:
         """Write the configuration; format the storage at the first time."""
+        super().prepare()
         data = self.layout.data(self.name)
         path = self.write_properties(self.properties())
         if not (data / "meta.properties").exists():
@@ -149,6 +161,7 @@ class Connect(JavaService):
 
     def prepare(self) -> None:
         """Write the configuration and lay out the plugin's directory."""
+        super().prepare()
         plugin = self.layout.home / self.name / "plugins" / "debezium"
         shutil.rmtree(plugin, ignore_errors=True)
         plugin.mkdir(parents=True)

@@ -89,6 +89,9 @@ CONNECT: dict[str, str] = {
     "exactly.once.source.support": "disabled",
     "topic.creation.enable": "false",
     "offset.flush.interval.ms": "1000",
+    # It starts beside its broker, which on a busy machine takes more than the usual
+    # minute to come, and would end without it.
+    "default.api.timeout.ms": "120000",
     # A killed worker leaves its tasks for as long as its session lasts.
     "session.timeout.ms": "6000",
     "heartbeat.interval.ms": "2000",
