@@ -181,6 +181,16 @@ class Engine:
         """Whether ``derive`` has anything to look at now."""
         return not self.market.open and self._spreader.waiting()
 
+    def waiting(self, families: Collection[str]) -> int:
+        """How many cells the next ``derive`` has of the largest of some families.
+
+        Of what was spread: what was folded since the last ``derive`` is not in it.
+        """
+        if self.market.open:
+            return 0
+        ready = self._spreader.ready()
+        return max((ready.get(family, 0) for family in families), default=0)
+
     def derive(
         self, families: Collection[str] = ALL_FAMILIES, limit: int | None = None
     ) -> list[Result]:

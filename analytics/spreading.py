@@ -19,7 +19,7 @@ from analytics.market import Market
 from analytics.money import Bools, Indices, Ints
 from analytics.partitions import Partition
 from analytics.reach import by_symbol, to_everyone, to_holders
-from analytics.results import RISK
+from analytics.results import RISK, SYMBOLS
 from analytics.risk import RiskDesk
 from analytics.said import Said
 from analytics.scope import EVERYTHING, Scope
@@ -106,7 +106,7 @@ class Spreader:
             return True
         if any(self.finals(home) != home.finals for home in homes):
             return True
-        return self._symbols.waiting() or self.touched.ready(closed)
+        return self._symbols.waiting() or any(self.touched.ready(closed).values())
 
     # --- spreading -------------------------------------------------------------
 
@@ -203,6 +203,10 @@ class Spreader:
     def take(self, family: str, limit: int | None) -> tuple[Indices, Ints, Ints]:
         """Take cells of a family: slot, session, reference of the cause."""
         return self.touched.take(family, self._closed(), limit)
+
+    def ready(self) -> dict[str, int]:
+        """How many cells of each family can be taken, of what was spread."""
+        return {**self.touched.ready(self._closed()), SYMBOLS: self._symbols.ready()}
 
     def clean(self) -> None:
         """Forget causes when no cell needs them."""

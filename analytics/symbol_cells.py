@@ -219,6 +219,10 @@ class SymbolCells:
         noted = self._pending or self._new or self._ranges
         return self.published and bool(noted)
 
+    def ready(self) -> int:
+        """How many cells can be taken."""
+        return self._pending.ready(None) if self.published else 0
+
     def take(self, limit: int | None) -> tuple[Indices, Ints, Ints]:
         """Take cells: column, session, reference of the cause."""
         return self._pending.take(None, limit)

@@ -31,16 +31,20 @@ class Pending:
     def __init__(self, scope: Scope = EVERYTHING) -> None:
         self._scope = scope
         self._sessions: dict[int, tuple[Ints, Ints]] = {}
+        self._next = 0
 
     def __bool__(self) -> bool:
         return bool(self._sessions)
 
-    def ready(self, closed: Bools | None) -> bool:
-        """Whether a cell can be taken."""
-        if closed is None:
-            return bool(self._sessions)
-        held = self._sessions.values()
-        return any(((t != NEVER) & ~closed[: len(t)]).any() for t, _ in held)
+    def ready(self, closed: Bools | None) -> int:
+        """How many cells can be taken."""
+        found = 0
+        for times, _ in self._sessions.values():
+            there = times != NEVER
+            if closed is not None:
+                there &= ~closed[: len(there)]
+            found += int(np.count_nonzero(there))
+        return found
 
     def sessions(self) -> list[int]:
         """Sessions with a touched cell."""
@@ -80,7 +84,9 @@ class Pending:
         """Take touched cells out: slot, session, reference of the cause.
 
         ``closed`` marks slots that must wait (their transaction is not complete).
-        Newest sessions come first; those that would exceed ``limit`` stay.
+        Newest sessions come first; those that would exceed ``limit`` stay. Of a
+        session that exceeds it alone, a part is taken: the next slots in turn, so
+        that those that are touched again and again do not keep others waiting.
         """
         taken = 0
         parts: list[tuple[Indices, Ints, Ints]] = []
@@ -90,9 +96,11 @@ class Pending:
             if closed is not None:
                 ready &= ~closed[: len(ready)]
             slot = np.flatnonzero(ready)
+            if limit is not None and taken + len(slot) > limit:
+                if parts:
+                    break
+                slot = self._in_turn(slot, limit)
             taken += len(slot)
-            if limit is not None and parts and taken > limit:
-                break
             parts.append((slot, np.full(len(slot), session), refs[slot]))
             self._clear(session, slot)
         if not parts:
@@ -101,6 +109,12 @@ class Pending:
         slot, day, ref = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.lexsort((day, slot))
         return slot[order], day[order], ref[order]
+
+    def _in_turn(self, slot: Indices, limit: int) -> Indices:
+        """Take so many slots after the last that was taken in turn."""
+        turned = np.roll(slot, -int(np.searchsorted(slot, self._next)))[:limit]
+        self._next = int(turned[-1]) + 1
+        return turned
 
     def forget(self, slot: int) -> None:
         """Forget a slot's cells."""
@@ -132,9 +146,9 @@ class Touched:
     def __bool__(self) -> bool:
         return any(self._pending.values())
 
-    def ready(self, closed: Bools | None) -> bool:
-        """Whether a cell of any family can be taken."""
-        return any(pending.ready(closed) for pending in self._pending.values())
+    def ready(self, closed: Bools | None) -> dict[str, int]:
+        """How many cells of each family can be taken."""
+        return {name: cells.ready(closed) for name, cells in self._pending.items()}
 
     def take(
         self, family: str, closed: Bools | None, limit: int | None

@@ -28,7 +28,7 @@ from connectors.deadletters import encode_letter
 from connectors.steps import Step, crash
 from streams.metrics import Phase
 from streams.outbox import Outbox
-from streams.pace import CHUNK, SLICE, Pace, StepWatch, next_slice
+from streams.pace import Pace, Rounds, StepWatch
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 from streams.publisher import NotOwnerError
@@ -69,10 +69,9 @@ class Flush:
         self._portfolios: Portfolios
         self._work = work
         self._cycling = asyncio.Lock()
-        self._all_at = 0.0
         self._rests = False
-        self._slice = SLICE
         self._pace = Pace(self._worker.rate)
+        self._rounds = Rounds(self._worker.conflate_ms / 1000, self._pace.most)
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
 
     def wire(self, portfolios: Portfolios) -> None:
@@ -139,7 +138,7 @@ class Flush:
             return
         until = self._checkpoint_at
         if self._engine.touched():
-            until = min(until, self._all_at)
+            until = min(until, self._rounds.next_at)
         try:
             async with asyncio.timeout(max(0.0, until - monotonic())):
                 await self._work.wait()
@@ -188,13 +187,15 @@ class Flush:
         if not self._may_flush():
             return False
         generation = self._parts.ownership.generation
-        if self._conflated_are_due(everything=checkpoint):
+        results = self._made(IMMEDIATE)
+        if checkpoint or self._rounds.due(monotonic()):
             # What is published at once does not wait for what can.
-            await self._outbox.publish(self._made(IMMEDIATE))
+            await self._outbox.publish(results)
             watch.lap("at once")
             if not self._may_flush():
                 return False
-        results = self._derive(everything=checkpoint)
+            results = self._slice(live=bool(results))
+        self._rests = self._rounds.under_way or self._engine.waiting(IMMEDIATE) > 0
         # States, what was said, and what is still to be looked at agree now.
         dumps = self._put_down() if checkpoint else {}
         market = self._put_down_market() if checkpoint else None
@@ -254,26 +255,20 @@ class Flush:
             parts.market_state.distrust()
         parts.tails.restore_order()
 
-    def _derive(self, *, everything: bool) -> list[Result]:
-        """E3; what is conflated comes in slices between the others."""
+    def _slice(self, *, live: bool) -> list[Result]:
+        """E3 of a slice of what is conflated, and of what is published at once."""
         results = self._made(IMMEDIATE)
-        if self._conflated_are_due(everything=everything):
-            began = monotonic()
-            results += self._made(CONFLATED, self._slice)
-            took = monotonic() - began
-            self._rests = self._engine.touched()
-            self._slice = next_slice(self._slice, took) if self._rests else SLICE
-            self._all_at = monotonic() + self._worker.conflate_ms / 1000
+        began = monotonic()
+        self._rounds.begin(began, self._engine.waiting(CONFLATED))
+        results += self._made(CONFLATED, self._rounds.slice)
+        self._rounds.derived(monotonic() - began, live=live or bool(results))
         return results
 
-    def _made(self, families: Sequence[str], limit: int = CHUNK) -> list[Result]:
+    def _made(self, families: Sequence[str], limit: int | None = None) -> list[Result]:
         with self._parts.metrics.spending(Phase.DERIVE):
-            results = self._engine.derive(families, min(limit, self._pace.most))
+            results = self._engine.derive(families, limit or self._pace.most)
         self._pace.made(len(results))
         return results
-
-    def _conflated_are_due(self, *, everything: bool) -> bool:
-        return bool(everything or self._rests or monotonic() >= self._all_at)
 
     # --- checkpoints ---
 

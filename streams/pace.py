@@ -8,9 +8,13 @@ logger = logging.getLogger(__name__)
 CHUNK = 4000
 """Cells of a family that are derived at once, at most: some megabytes of text."""
 SLICE = 256
-"""Cells of a conflated family in the first slice of a backlog, and at least."""
+"""Cells of a conflated family in the first slice of a round."""
+LEAST = 64
+"""... and in any: much of what a slice costs is the same for one cell."""
 SLICE_S = 0.1
-"""What a slice should take: what is published at once waits for it."""
+"""What a slice should take while nothing is published at once."""
+LIVE_SLICE_S = 0.04
+"""... and while something is: it waits for the slice."""
 PACE_S = 0.1
 LONG_S = 0.5
 """A cycle that takes longer is logged, with its steps."""
@@ -49,19 +53,72 @@ class Pace:
         return self._free_at - now
 
 
-def next_slice(cells: int, seconds: float) -> int:
+class Rounds:
+    """When conflated families are derived: in rounds, and these in slices.
+
+    A round has as many cells as are touched when it begins. What is touched again
+    meanwhile is of the next one, so a worker that never stands still derives each cell
+    once a round.
+
+    Parameters
+    ----------
+    every
+        Seconds from the beginning of a round to that of the next, at least.
+    most
+        Cells in a slice, at most.
+
+    Attributes
+    ----------
+    slice
+        Cells of a family to derive next.
+    next_at
+        When the next round may begin.
+    """
+
+    def __init__(self, every: float, most: int = CHUNK) -> None:
+        self._every = every
+        self._most = most
+        self._left = 0
+        self.slice = min(SLICE, most)
+        self.next_at = 0.0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether slices of a round are left."""
+        return self._left > 0
+
+    def due(self, now: float) -> bool:
+        """Whether to derive a slice."""
+        return self.under_way or now >= self.next_at
+
+    def begin(self, now: float, cells: int) -> None:
+        """Begin a round of so many cells, unless one is under way."""
+        if not self.under_way:
+            self._left, self.slice = cells, min(SLICE, self._most)
+            self.next_at = now + self._every
+
+    def derived(self, seconds: float, *, live: bool) -> None:
+        """Note what a slice took; ``live``: something else waited for it."""
+        self._left = max(0, self._left - self.slice)
+        wanted = next_slice(self.slice, seconds, LIVE_SLICE_S if live else SLICE_S)
+        self.slice = min(wanted, self._most)
+
+
+def next_slice(cells: int, seconds: float, aim: float) -> int:
     """How many cells to derive next, after so many took so long.
 
     At most twice as many, and half as many: one measurement says little.
 
     Examples
     --------
-    >>> next_slice(1000, 0.125), next_slice(1000, 0.001), next_slice(300, 9.0)
-    (800, 2000, 256)
+    >>> next_slice(1000, 0.125, 0.1), next_slice(1000, 0.001, 0.1)
+    (800, 2000)
+    >>> next_slice(100, 9.0, 0.1)
+    64
     """
-    wanted = cells * SLICE_S / max(seconds, 1e-6)
+    wanted = cells * aim / max(seconds, 1e-6)
     near = min(max(wanted, cells / 2), cells * 2)
-    return int(min(max(near, SLICE), CHUNK))
+    return max(int(near), LEAST)
 
 
 class StepWatch:

@@ -1,8 +1,8 @@
-"""How many records go out in a second."""
+"""How many records go out in a second, and how conflated families are cut."""
 
 import pytest
 
-from streams.pace import CHUNK, Pace
+from streams.pace import CHUNK, LEAST, SLICE, Pace, Rounds
 
 
 def test_without_a_limit_nobody_waits():
@@ -28,3 +28,52 @@ def test_time_in_which_nothing_was_made_is_not_saved_up():
     assert pace.rest(0.0) == pytest.approx(0.1)
     pace.made(10)
     assert pace.rest(50.0) == pytest.approx(0.1)
+
+
+def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile():
+    rounds, now, slices = Rounds(every=1.0), 100.0, 0
+    assert rounds.due(now)
+    while rounds.due(now):
+        rounds.begin(now, 1000)  # as much is touched again after each slice
+        rounds.derived(0.04, live=True)
+        slices, now = slices + 1, now + 0.05
+    assert slices == -(-1000 // SLICE)
+    assert rounds.next_at == 101.0
+    assert not rounds.due(100.9)
+    assert rounds.due(101.0)
+
+
+def test_a_round_that_is_longer_than_its_time_is_followed_at_once():
+    rounds = Rounds(every=1.0)
+    rounds.begin(0.0, 2 * SLICE)
+    rounds.derived(3.0, live=False)
+    assert rounds.under_way
+    while rounds.under_way:
+        rounds.derived(3.0, live=False)
+    assert rounds.due(3.0)
+
+
+def test_slices_are_shorter_while_something_waits_for_them():
+    lengths = {}
+    for live in (True, False):
+        rounds = Rounds(every=1.0)
+        rounds.begin(0.0, 10**9)
+        for _ in range(20):
+            rounds.derived(rounds.slice * 0.0002, live=live)
+        lengths[live] = rounds.slice
+    assert lengths == {True: 200, False: 500}
+
+
+def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it():
+    few = Rounds(every=1.0, most=10)
+    few.begin(0.0, 30)
+    assert few.slice == 10
+    for _ in range(3):
+        assert few.under_way
+        few.derived(0.0001, live=False)
+    assert not few.under_way
+    slow = Rounds(every=1.0)
+    slow.begin(0.0, 10**9)
+    for _ in range(20):
+        slow.derived(60.0, live=True)
+    assert slow.slice == LEAST
