@@ -90,6 +90,8 @@ SOURCE: Mapping[str, Sequence[str]] = {
         "effective_date",
     ),
 }
+# Columns that a table may lack: where they are, the door checks them.
+OPTIONAL: Mapping[str, Sequence[str]] = {"market_data_cache": ("open", "high", "low")}
 DATES = frozenset(
     {
         "inception_date",
@@ -250,16 +252,32 @@ class Check:
         tables: dict[str, list[asyncpg.Record]] = {}
         for number, (table, columns) in enumerate(SOURCE.items()):
             shown = ", ".join(_column(name) for name in columns)
-            query = f"SELECT {shown} FROM {quote(schema)}.{quote(table)}"  # noqa: S608
-            bounds = []
+            where, bounds = "", []
             if table == "market_data_cache":
-                query, bounds = f"{query} WHERE date <= $1", [self._newest_day()]
+                where, bounds = "WHERE date <= $1", [self._newest_day()]
+            query = select_source(schema, table, shown, where)
             tables[table] = await connection.fetch(query, *bounds)
             self._say("tables", number + 1, len(SOURCE))
         return tables
 
     def _newest_day(self) -> date:
         return date.fromordinal(self._today())
+
+
+def select_source(schema: str, table: str, shown: str, where: str = "") -> str:
+    """Query of a source table ``t``; of ``OPTIONAL`` columns those it lacks are null.
+
+    A name that the table has not is looked for outside of the inner query.
+    """
+    query = f"SELECT {shown} FROM {quote(schema)}.{quote(table)} AS t {where}"  # noqa: S608
+    absent = OPTIONAL.get(table)
+    if absent is None:
+        return query
+    nulls = ", ".join(f"NULL::numeric AS {quote(name)}" for name in absent)
+    return (
+        f"SELECT found.* FROM (SELECT {nulls}) AS absent "  # noqa: S608
+        f"CROSS JOIN LATERAL ({query}) AS found"
+    )
 
 
 def _compare(

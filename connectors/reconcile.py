@@ -33,7 +33,7 @@ from analytics.calendar import Calendar
 from analytics.columns import EPOCH_ORDINAL
 from analytics.rows import TABLES, Change, Row
 from analytics.validity import Refusal, validate
-from connectors.check import DATES, SOURCE
+from connectors.check import DATES, SOURCE, select_source
 from connectors.journal import JournalFormatError, decode
 from connectors.kafka import read_to_end
 from connectors.postgres import Connection, connect, quote
@@ -162,8 +162,7 @@ def select_rows(schema: str, table: str) -> str:
     shown = [_shown(name) for name in SOURCE[table]]
     if table == "portfolios":
         shown.append(_NAME)
-    columns = ", ".join(shown)
-    return f"SELECT {columns} FROM {quote(schema)}.{quote(table)} AS t"  # noqa: S608
+    return select_source(schema, table, ", ".join(shown))
 
 
 async def read_source(connection: Connection, schema: str, calendar: Calendar) -> Rows:

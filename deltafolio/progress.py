@@ -143,8 +143,10 @@ class Gauge:
         """Compare what intake has committed with the ends of what it reads."""
         if not await self._count("captured"):
             return ""
-        group = f"{self._settings.worker.app_id}-intake"
-        done = await committed(self._admin, group)
+        # Workers and intake take seconds to import, and most commands need neither.
+        from streams.intake import group_of
+
+        done = await committed(self._admin, group_of(self._settings))
         ends = await self._consumer.end_offsets(self._places["captured"])
         left = sum(
             end - (done[place].offset if place in done else 0)

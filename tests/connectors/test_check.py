@@ -241,6 +241,17 @@ async def test_only_some_portfolios(database):
     assert differences(await check(database, "public", CALENDAR, {1}))[0] > 0
 
 
+async def test_prices_need_a_close_and_nothing_else(database, postgres):
+    """As ``doctor`` says; where there are others, they make a row valid or not."""
+    dsn = postgres.dsn.get_secret_value()
+    bad = "update market_data_cache set high = -1 where symbol = 'A'"
+    await database.execute(bad)
+    assert (await check_until(dsn, "public", CALENDAR)).differ > 0
+    drop = "alter table market_data_cache drop open, drop high, drop low"
+    await database.execute(drop)
+    assert differences(await check_until(dsn, "public", CALENDAR)) == (0, "")
+
+
 async def test_waits_until_equal(database, postgres):
     dsn = postgres.dsn.get_secret_value()
     await database.execute("update positions set quantity = 11 where id = 1")

@@ -134,6 +134,17 @@ async def test_rows_of_the_source_are_what_the_door_makes_of_debeziums(filled):
     }
 
 
+async def test_prices_may_lack_what_no_number_is_made_of(filled):
+    drop = "alter table market_data_cache drop open, drop high, drop low"
+    connection = await asyncpg.connect(filled.dsn.get_secret_value())
+    try:
+        await connection.execute(drop)
+        rows = await read_source(connection, filled.source_schema, CALENDAR)
+    finally:
+        await connection.close()
+    assert list(rows["market_data_cache"]) == [(("A", DAYS[1]), None)]
+
+
 @pytest.mark.parametrize("table", TABLES)
 async def test_repair_writes_a_row_of_any_table_anew_as_it_is(filled, table):
     connection = await asyncpg.connect(filled.dsn.get_secret_value())
