@@ -25,11 +25,13 @@ Onwards = tuple[int, int, int, int]
 class Pending:
     """Touched cells of one family: by session, time and cause for each slot.
 
-    Sessions out of ``scope`` are not touched.
+    Sessions out of ``scope`` are not touched. With ``whole`` sessions are taken whole:
+    what they are computed from is shared by all of their cells.
     """
 
-    def __init__(self, scope: Scope = EVERYTHING) -> None:
+    def __init__(self, scope: Scope = EVERYTHING, *, whole: bool = False) -> None:
         self._scope = scope
+        self._whole = whole
         self._sessions: dict[int, tuple[Ints, Ints]] = {}
         self._next = 0
 
@@ -96,10 +98,13 @@ class Pending:
             if closed is not None:
                 ready &= ~closed[: len(ready)]
             slot = np.flatnonzero(ready)
+            if not len(slot):
+                continue
             if limit is not None and taken + len(slot) > limit:
                 if parts:
                     break
-                slot = self._in_turn(slot, limit)
+                if not self._whole:
+                    slot = self._in_turn(slot, limit)
             taken += len(slot)
             parts.append((slot, np.full(len(slot), session), refs[slot]))
             self._clear(session, slot)
