@@ -19,6 +19,9 @@ NOTHING = 1e-20
 COLLINEAR = 1e-12
 EQUAL = 1e-12
 TINY = 1e-300
+DIGITS = 16 * np.finfo(float).eps
+NEAR_HAR = 1e-7
+"""How near a HAR must be, relative (section 10.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +231,13 @@ def har(returns: Series, rule: HarRule) -> Value:
         return Value(None, n, "collinear")
     target = ahead[rows]
     b, *_ = np.linalg.lstsq(z, target - target.mean(), rcond=None)
-    forecast = target.mean() + ((inputs[-1] - mean) / sigma) @ b
-    return Value(float(np.sqrt(rule.year * max(0.0, forecast))), n, None)
+    parts = [target.mean(), *((inputs[-1] - mean) / sigma * b)]
+    forecast = sum(parts)
+    # What any solution by the normal equations may lose: columns that are nearly
+    # collinear, and parts that cancel.
+    lost = DIGITS * eigenvalues[-1] / eigenvalues[0] * sum(map(abs, parts))
+    sure = bool(lost <= NEAR_HAR * abs(forecast))
+    return Value(float(np.sqrt(rule.year * max(0.0, forecast))), n, None, sure)
 
 
 def _means(x: Series, length: int) -> Series:

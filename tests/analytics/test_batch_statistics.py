@@ -157,6 +157,29 @@ def test_har_is_least_squares_on_the_raw_columns():
     assert found.value == pytest.approx(np.sqrt(252 * forecast), rel=1e-9)
 
 
+def test_har_is_sure_of_ordinary_returns_and_of_a_print_that_is_wrong():
+    for seed in range(20):
+        r = returns(seed, 252, seed % 5)
+        r[-1] = 0.01
+        assert s.har(r, HAR).sure
+        r[252 - 10 * seed - 11] = 1e6
+        r[252 - 10 * seed - 10] = -0.999_999
+        assert s.har(r, HAR).sure
+
+
+def test_har_is_not_sure_where_columns_are_nearly_collinear():
+    # Of a day's square and its week's mean only a trace is not the same.
+    rule = s.HarRule(week=1, month=2, horizon=1, minimum=5, year=252)
+    r = np.abs(returns(3, 60)) + 0.01
+    assert s.har(r, rule).reason == "collinear"
+    rule = s.HarRule(week=2, month=3, horizon=1, minimum=5, year=252)
+    assert s.har(r, rule).sure
+    # Growth by one factor makes the means multiples of the square.
+    steady = 0.01 * 1.1 ** (np.arange(60) / 2)
+    found = s.har(steady * (1 + 1e-3 * returns(4, 60)), rule)
+    assert (found.reason, found.sure) == (None, False)
+
+
 def mean(x: pd.Series, low: int, high: int) -> float:
     if low < 0 or high > 251:
         return np.nan
