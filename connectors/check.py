@@ -214,16 +214,16 @@ class Check:
                 family: await READERS[family](connection, some) for family in families
             }
             expected: dict[str, Records] = {family: {} for family in families}
-            for owner in some:
+            for done, owner in enumerate(some, start + 1):
                 for session, made in oracle.families(owner, risk=risk):
                     for family in families:
                         record = made[family]
                         where = (owner, self._calendar.iso(session))
                         expected[family][where] = record
+                self._say("portfolios", done, len(ids))
                 await asyncio.sleep(0)
             for family in families:
                 _compare(self.result, family, expected[family], found[family])
-            self._say("portfolios", start + len(some), len(ids))
             if self._hasty and self.result.differ:
                 return True
         return False
