@@ -84,12 +84,16 @@ def watermark_per_portfolio() -> None:
 
 
 def rebalance_ignored() -> None:
-    """A worker goes on with what it owned when the group decides anew."""
+    """A worker goes on with what it owned when the group decides anew.
+
+    As if nobody else had read any of it: it does not look for what it missed, which
+    would make it right again.
+    """
     from streams.app import FaustApp
     from streams.ownership import Ownership
     from streams.portfolios import Portfolios
 
-    assign, highwater = Ownership.assign, FaustApp.highwater
+    highwater = FaustApp.highwater
 
     def without_asking(app: FaustApp, partition: int) -> int:
         try:
@@ -100,14 +104,20 @@ def rebalance_ignored() -> None:
     async def on_revoked(portfolios: Portfolios) -> None:
         pass
 
-    def keep_all(ownership: Ownership, partitions: frozenset[int]) -> None:
+    async def on_assigned(portfolios: Portfolios, partitions: frozenset[int]) -> None:
+        """Drop nothing: what was owned before stays, and stays live."""
+        ownership = portfolios._ownership
         live = set(ownership.live)
-        assign(ownership, partitions | ownership.owned)
+        ownership.assign(partitions | ownership.owned)
         ownership.live |= live
+
+    async def not_missed(portfolios: Portfolios, *where: int) -> None:
+        pass
 
     FaustApp.highwater = without_asking  # type: ignore[method-assign]
     Portfolios.on_revoked = on_revoked  # type: ignore[method-assign]
-    Ownership.assign = keep_all  # type: ignore[method-assign]
+    Portfolios._fill = not_missed  # type: ignore[method-assign]
+    Portfolios.on_assigned = on_assigned  # type: ignore[method-assign]
     Ownership.is_confirmed = lambda self: True  # type: ignore[method-assign]
 
 
