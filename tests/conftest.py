@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings as hypothesis_settings
 
@@ -29,6 +30,20 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Of several processes, one that was ended may have left the servers it started.
+
+    An interrupted one has ten seconds; a stack on a busy machine needs more to stop.
+    """
+    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        return
+    ours = f"deltafolio.service={config._tmp_path_factory.getbasetemp()}{os.sep}"
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(ours in word for word in process.cmdline()):
+                process.kill()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--stack",
@@ -42,6 +57,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--away", type=float, default=150, help="seconds without PostgreSQL"
     )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Of several processes, each begins with what waits for servers.
+
+    What computes then fills the end, file by file, and neither waits for the other.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("integration") is None)
 
 
 @pytest.fixture(scope="session")

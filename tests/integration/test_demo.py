@@ -19,7 +19,7 @@ def test_the_demonstration_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
         env=os.environ | {"DELTAFOLIO_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     said = done.stdout

@@ -67,12 +67,12 @@ class WorkerProcess:
         found: dict[str, object] = answer.json()
         return found
 
-    async def ready(self, limit: float = 40.0) -> None:
+    async def ready(self, limit: float = 120.0) -> None:
         """Wait until all it owns is published, and that is something."""
         await self.reports(lambda found: bool(found.get("published")), limit)
 
     async def reports(
-        self, good: Callable[[dict[str, object]], bool], limit: float = 40.0
+        self, good: Callable[[dict[str, object]], bool], limit: float = 120.0
     ) -> None:
         """Wait until its own view of itself is as wanted."""
         end = time.monotonic() + limit
