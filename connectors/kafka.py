@@ -19,12 +19,9 @@ from aiokafka import (
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
-    GroupCoordinatorNotAvailableError,
     GroupIdNotFound,
-    GroupLoadInProgressError,
     KafkaConnectionError,
     KafkaError,
-    NotCoordinatorForGroupError,
     for_code,
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
@@ -41,12 +38,9 @@ SEND_TIMEOUT_MS = 120_000
 """What is to be sent outlives a broker's restart, however slow. Who stands still for
 too long is ended by its own watch (``connectors.health``), which comes before this."""
 
-COORDINATOR_SECONDS = 15.0
-COORDINATOR_ERRORS = (
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-    NotCoordinatorForGroupError,
-)
+COORDINATOR_SECONDS = 30.0
+"""How long a group's coordinator is asked again: the very first group waits for its
+topic to be made, and a broker that starts, or stood still, has no answer yet."""
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -201,14 +195,19 @@ async def _are_reached(
 async def committed(
     admin: AIOKafkaAdminClient, group: str
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Offsets of a group with their metadata; none for a group nobody used yet."""
+    """Offsets of a group with their metadata; none for a group nobody used yet.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        If the brokers refuse, or nobody answers for ``COORDINATOR_SECONDS``.
+    """
     end = time.monotonic() + COORDINATOR_SECONDS
     while True:
         try:
             found = await admin.list_consumer_group_offsets(group)
-        except COORDINATOR_ERRORS:
-            # The very first group waits for the topic of all groups to be made.
-            if time.monotonic() > end:
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > end:
                 raise
             await asyncio.sleep(0.1)
         else:
