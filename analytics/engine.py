@@ -186,10 +186,7 @@ class Engine:
 
         Of what was spread: what was folded since the last ``derive`` is not in it.
         """
-        if self.market.open:
-            return 0
-        ready = self._spreader.ready()
-        return max((ready.get(family, 0) for family in families), default=0)
+        return 0 if self.market.open else self._spreader.ready(families)
 
     def derive(
         self, families: Collection[str] = ALL_FAMILIES, limit: int | None = None

@@ -5,7 +5,7 @@ with what they were, and marks the cells of every family that may differ.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Spreader:
             return True
         if any(self.finals(home) != home.finals for home in homes):
             return True
-        return self._symbols.waiting() or any(self.touched.ready(closed).values())
+        return self._symbols.waiting() or bool(self.touched.ready(closed))
 
     # --- spreading -------------------------------------------------------------
 
@@ -204,9 +204,10 @@ class Spreader:
         """Take cells of a family: slot, session, reference of the cause."""
         return self.touched.take(family, self._closed(), limit)
 
-    def ready(self) -> dict[str, int]:
-        """How many cells of each family can be taken, of what was spread."""
-        return {**self.touched.ready(self._closed()), SYMBOLS: self._symbols.ready()}
+    def ready(self, families: Collection[str]) -> int:
+        """How many cells can be taken of the largest of some families."""
+        symbols = self._symbols.ready() if SYMBOLS in families else 0
+        return max(symbols, self.touched.ready(self._closed(), families))
 
     def clean(self) -> None:
         """Forget causes when no cell needs them."""

@@ -151,9 +151,10 @@ class Touched:
     def __bool__(self) -> bool:
         return any(self._pending.values())
 
-    def ready(self, closed: Bools | None) -> dict[str, int]:
-        """How many cells of each family can be taken."""
-        return {name: cells.ready(closed) for name, cells in self._pending.items()}
+    def ready(self, closed: Bools | None, families: Iterable[str] = FAMILIES) -> int:
+        """How many cells can be taken of the largest of some families."""
+        held = self._pending
+        return max((held[f].ready(closed) for f in families if f in held), default=0)
 
     def take(
         self, family: str, closed: Bools | None, limit: int | None

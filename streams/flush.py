@@ -69,7 +69,6 @@ class Flush:
         self._portfolios: Portfolios
         self._work = work
         self._cycling = asyncio.Lock()
-        self._rests = False
         self._pace = Pace(self._worker.rate)
         self._rounds = Rounds(self._worker.conflate_ms / 1000, self._pace.most)
         self._checkpoint_at = monotonic() + self._worker.checkpoint_s
@@ -158,6 +157,11 @@ class Flush:
         while self._is_behind() and monotonic() < until:  # noqa: ASYNC110 - both move
             await asyncio.sleep(BULK_LOOK_S)
 
+    @property
+    def _rests(self) -> bool:
+        """Whether there is more to derive at once, of what was looked at already."""
+        return self._rounds.under_way or self._engine.waiting(IMMEDIATE) > 0
+
     def _is_behind(self) -> bool:
         return self._parts.market.behind + self._portfolios.behind > BULK_RECORDS
 
@@ -195,7 +199,6 @@ class Flush:
             if not self._may_flush():
                 return False
             results = self._slice(live=bool(results))
-        self._rests = self._rounds.under_way or self._engine.waiting(IMMEDIATE) > 0
         # States, what was said, and what is still to be looked at agree now.
         dumps = self._put_down() if checkpoint else {}
         market = self._put_down_market() if checkpoint else None

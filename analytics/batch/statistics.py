@@ -13,6 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from statsmodels.regression.linear_model import OLS
 
+from analytics.batch.nested import LOOSE
+
 Series = NDArray[np.float64]
 
 NOTHING = 1e-20
@@ -20,8 +22,6 @@ COLLINEAR = 1e-12
 EQUAL = 1e-12
 TINY = 1e-300
 DIGITS = 16 * np.finfo(float).eps
-NEAR_HAR = 1e-7
-"""How near a HAR must be, relative (section 10.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,6 @@ def fit(y: Series, x: Series, *, minimum: int, history: int, cap: float) -> Fit:
     length = float(np.sqrt(((x - x.mean()) ** 2).sum()))
     model = OLS(y, np.column_stack([np.ones(n), (x - x.mean()) / length])).fit()
     beta = float(model.params[1]) / length
-    alpha = float(y.mean() - beta * x.mean())
     if model.ssr <= NOTHING * model.centered_tss:
         r2, se, p = 1.0, 0.0, 0.0
     else:
@@ -117,13 +116,25 @@ def fit(y: Series, x: Series, *, minimum: int, history: int, cap: float) -> Fit:
         n=n,
         reason=None,
         beta=min(max(beta, -cap), cap),
-        alpha=alpha,
+        alpha=_intercept(y, x),
         r2=float(r2),
         se=float(se),
         p=float(p),
         clipped=abs(beta) > cap,
         unclipped=beta,
     )
+
+
+def _intercept(y: Series, x: Series) -> float:
+    """Mean of y less the slope times that of x, in more digits than are published.
+
+    After a print that is wrong the means are so large that the last digit of a slope
+    is more than all of the intercept.
+    """
+    wide_y, wide_x = y.astype(np.longdouble), x.astype(np.longdouble)
+    centred = wide_x - wide_x.mean()
+    slope = (centred * (wide_y - wide_y.mean())).sum() / (centred**2).sum()
+    return float(wide_y.mean() - slope * wide_x.mean())
 
 
 def ridge(
@@ -236,7 +247,7 @@ def har(returns: Series, rule: HarRule) -> Value:
     # What any solution by the normal equations may lose: columns that are nearly
     # collinear, and parts that cancel.
     lost = DIGITS * eigenvalues[-1] / eigenvalues[0] * sum(map(abs, parts))
-    sure = bool(lost <= NEAR_HAR * abs(forecast))
+    sure = bool(lost <= LOOSE * abs(forecast))
     return Value(float(np.sqrt(rule.year * max(0.0, forecast))), n, None, sure)
 
 

@@ -1,6 +1,7 @@
 """The oracle's statistics against libraries, vectors and what one can see."""
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,26 @@ def test_har_is_least_squares_on_the_raw_columns():
     found = s.har(r, HAR)
     assert (found.reason, found.n) == (None, len(rows))
     assert found.value == pytest.approx(np.sqrt(252 * forecast), rel=1e-9)
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_an_intercept_is_exact_among_prints_that_are_wrong(itself):
+    chance = np.random.default_rng(5)
+    for seed in range(40):
+        x, y = returns(2 * seed, 90), returns(2 * seed + 1, 90)
+        for series in (x, y):
+            at = chance.integers(0, 89, 3)
+            series[at] = chance.uniform(10, 1e4, 3)
+            series[at + 1] = -0.999
+        if itself:
+            y = x
+        xs, ys = ([Fraction(float(v)) for v in series] for series in (x, y))
+        mean_x, mean_y = sum(xs) / 90, sum(ys) / 90
+        sxy = sum((a - mean_x) * (b - mean_y) for a, b in zip(xs, ys, strict=True))
+        slope = sxy / sum((a - mean_x) ** 2 for a in xs)
+        exact = float(mean_y - slope * mean_x)
+        found = s.fit(y, x, minimum=30, history=30, cap=5.0)
+        assert found.alpha == pytest.approx(exact, rel=1e-9, abs=1e-14)
 
 
 def test_har_is_sure_of_ordinary_returns_and_of_a_print_that_is_wrong():
