@@ -196,8 +196,8 @@ class Engine:
         They count as said from here on. Nothing while a transaction of the market
         is incomplete; nothing of a partition while one of its is. ``limit`` bounds
         the cells looked at, by family and the newest sessions first: the others
-        stay touched (of symbols, at least a session is looked at). A result takes some
-        kilobytes, a backfill has many.
+        stay touched. Sessions before the newest, and those of symbols, are looked at
+        whole, one at least. A result takes some kilobytes, a backfill has many.
         """
         if self.market.open:
             return []

@@ -201,8 +201,12 @@ class Spreader:
             self.touched.add_to(RISK, *cells)
 
     def take(self, family: str, limit: int | None) -> tuple[Indices, Ints, Ints]:
-        """Take cells of a family: slot, session, reference of the cause."""
-        return self.touched.take(family, self._closed(), limit)
+        """Take cells of a family: slot, session, reference of the cause.
+
+        The newest session alone is taken in parts: prices of now touch it without a
+        pause, and what its cells share is kept (``NewestPairs``).
+        """
+        return self.touched.take(family, self._closed(), limit, self._newest)
 
     def ready(self, families: Collection[str]) -> int:
         """How many cells can be taken of the largest of some families."""

@@ -42,7 +42,7 @@ class SymbolCells:
         self._owned: set[int] = set()
         self._new: dict[int, int | None] = {}
         self._ranges = Ranges()
-        self._pending = Pending(scope, whole=True)
+        self._pending = Pending(scope)
         self._known = 0
         self.said = Frame(FIELDS)
         self.first: Ints = np.full(0, NO_FIRST)

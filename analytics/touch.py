@@ -25,13 +25,11 @@ Onwards = tuple[int, int, int, int]
 class Pending:
     """Touched cells of one family: by session, time and cause for each slot.
 
-    Sessions out of ``scope`` are not touched. With ``whole`` sessions are taken whole:
-    what they are computed from is shared by all of their cells.
+    Sessions out of ``scope`` are not touched.
     """
 
-    def __init__(self, scope: Scope = EVERYTHING, *, whole: bool = False) -> None:
+    def __init__(self, scope: Scope = EVERYTHING) -> None:
         self._scope = scope
-        self._whole = whole
         self._sessions: dict[int, tuple[Ints, Ints]] = {}
         self._next = 0
 
@@ -81,14 +79,18 @@ class Pending:
         return times, refs
 
     def take(
-        self, closed: Bools | None, limit: int | None = None
+        self,
+        closed: Bools | None,
+        limit: int | None = None,
+        parted: int | None = None,
     ) -> tuple[Indices, Ints, Ints]:
         """Take touched cells out: slot, session, reference of the cause.
 
         ``closed`` marks slots that must wait (their transaction is not complete).
-        Newest sessions come first; those that would exceed ``limit`` stay. Of a
-        session that exceeds it alone, a part is taken: the next slots in turn, so
-        that those that are touched again and again do not keep others waiting.
+        Newest sessions come first; those that would exceed ``limit`` stay, but at
+        least one is taken, whole: its cells share much of what they cost. Only of
+        session ``parted`` not more than the limit: the next slots in turn, so that
+        those that are touched again and again do not keep others waiting.
         """
         taken = 0
         parts: list[tuple[Indices, Ints, Ints]] = []
@@ -103,7 +105,7 @@ class Pending:
             if limit is not None and taken + len(slot) > limit:
                 if parts:
                     break
-                if not self._whole:
+                if session == parted:
                     slot = self._in_turn(slot, limit)
             taken += len(slot)
             parts.append((slot, np.full(len(slot), session), refs[slot]))
@@ -157,10 +159,10 @@ class Touched:
         return max((held[f].ready(closed) for f in families if f in held), default=0)
 
     def take(
-        self, family: str, closed: Bools | None, limit: int | None
+        self, family: str, closed: Bools | None, limit: int | None, parted: int
     ) -> tuple[Indices, Ints, Ints]:
         """Take cells of a family; see ``Pending.take``."""
-        return self._pending[family].take(closed, limit)
+        return self._pending[family].take(closed, limit, parted)
 
     def add(
         self,

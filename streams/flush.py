@@ -264,7 +264,8 @@ class Flush:
         began = monotonic()
         self._rounds.begin(began, self._engine.waiting(CONFLATED))
         results += self._made(CONFLATED, self._rounds.slice)
-        self._rounds.derived(monotonic() - began, live=live or bool(results))
+        left = self._engine.waiting(CONFLATED)
+        self._rounds.derived(monotonic() - began, left, live=live or bool(results))
         return results
 
     def _made(self, families: Sequence[str], limit: int | None = None) -> list[Result]:

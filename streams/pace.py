@@ -97,9 +97,12 @@ class Rounds:
             self._left, self.slice = cells, min(SLICE, self._most)
             self.next_at = now + self._every
 
-    def derived(self, seconds: float, *, live: bool) -> None:
-        """Note what a slice took; ``live``: something else waited for it."""
-        self._left = max(0, self._left - self.slice)
+    def derived(self, seconds: float, left: int, *, live: bool) -> None:
+        """Note what a slice took, and how many cells are touched after it.
+
+        ``live``: something else waited for it.
+        """
+        self._left = min(max(0, self._left - self.slice), left)
         wanted = next_slice(self.slice, seconds, LIVE_SLICE_S if live else SLICE_S)
         self.slice = min(wanted, self._most)
 

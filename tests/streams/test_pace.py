@@ -35,7 +35,7 @@ def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile
     assert rounds.due(now)
     while rounds.due(now):
         rounds.begin(now, 1000)  # as much is touched again after each slice
-        rounds.derived(0.04, live=True)
+        rounds.derived(0.04, 1000, live=True)
         slices, now = slices + 1, now + 0.05
     assert slices == -(-1000 // SLICE)
     assert rounds.next_at == 101.0
@@ -46,11 +46,21 @@ def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile
 def test_a_round_that_is_longer_than_its_time_is_followed_at_once():
     rounds = Rounds(every=1.0)
     rounds.begin(0.0, 2 * SLICE)
-    rounds.derived(3.0, live=False)
+    rounds.derived(3.0, 999, live=False)
     assert rounds.under_way
     while rounds.under_way:
-        rounds.derived(3.0, live=False)
+        rounds.derived(3.0, 999, live=False)
     assert rounds.due(3.0)
+
+
+def test_a_round_is_over_when_nothing_is_touched_any_more():
+    """Sessions are taken whole, or a partition has gone with its cells."""
+    rounds = Rounds(every=1.0)
+    rounds.begin(0.0, 10 * SLICE)
+    rounds.derived(0.1, SLICE // 2, live=False)
+    assert rounds.under_way
+    rounds.derived(0.1, 0, live=False)
+    assert not rounds.under_way
 
 
 def test_slices_are_shorter_while_something_waits_for_them():
@@ -59,7 +69,7 @@ def test_slices_are_shorter_while_something_waits_for_them():
         rounds = Rounds(every=1.0)
         rounds.begin(0.0, 10**9)
         for _ in range(20):
-            rounds.derived(rounds.slice * 0.0002, live=live)
+            rounds.derived(rounds.slice * 0.0002, 10**9, live=live)
         lengths[live] = rounds.slice
     assert lengths == {True: 200, False: 500}
 
@@ -70,10 +80,10 @@ def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it()
     assert few.slice == 10
     for _ in range(3):
         assert few.under_way
-        few.derived(0.0001, live=False)
+        few.derived(0.0001, 99, live=False)
     assert not few.under_way
     slow = Rounds(every=1.0)
     slow.begin(0.0, 10**9)
     for _ in range(20):
-        slow.derived(60.0, live=True)
+        slow.derived(60.0, 10**9, live=True)
     assert slow.slice == LEAST
