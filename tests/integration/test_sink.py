@@ -1,8 +1,6 @@
 """The sink on real Kafka and PostgreSQL: killed, cut off, and back; nothing is lost."""
 
 import asyncio
-import gc
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,20 +45,9 @@ async def place(stack: StackInfo, tmp_path: Path) -> AsyncIterator[Settings]:
     await apply_schema(settings.postgres)
     await ensure_topics(settings)
     yield settings
-    _close_what_was_left()
     admin = await connect(stack.dsn, "test")
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
-
-
-def _close_what_was_left() -> None:
-    """Let aiokafka close connections that a client left half made when it was ended.
-
-    It does so when they are collected, and warns; in a later test its loop is gone.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @asynccontextmanager
