@@ -69,11 +69,14 @@ def styles(ridge: Ridge, factors: Factors) -> Content:
             "clipped": clipped(free, factors.loading_cap),
             "reason": "no_factor_history" if absent else ridge.reason,
         }
-    alike = "collinear" if ridge.condition is None else None
+    condition: Any = ridge.condition
+    alike: Any = ridge.reason or ("collinear" if condition is None else None)
+    if not ridge.sure:
+        condition, alike = Unsure(condition), Unsure(alike)
     return {
         "r2": ridge.r2,
-        "condition": ridge.condition,
-        "condition_reason": ridge.reason or alike,
+        "condition": condition,
+        "condition_reason": alike,
         "n": ridge.n,
         "reason": ridge.reason,
         "loadings": loadings,

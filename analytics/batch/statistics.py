@@ -7,13 +7,15 @@ solves; nothing is carried from one window to the next.
 
 import warnings
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from statsmodels.regression.linear_model import OLS
 
-from analytics.batch.nested import LOOSE
+from analytics.batch.nested import CONDITION, LOOSE
 
 Series = NDArray[np.float64]
 
@@ -41,7 +43,10 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """Loadings on several factors; ``present`` names those that are not absent."""
+    """Loadings on several factors; ``present`` names those that are not absent.
+
+    ``sure`` is False where rounding decides whether the factors are collinear.
+    """
 
     n: int
     reason: str | None
@@ -50,6 +55,7 @@ class Ridge:
     unclipped: dict[str, float] = field(default_factory=dict)
     r2: float | None = None
     condition: float | None = None
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +135,17 @@ def _intercept(y: Series, x: Series) -> float:
     """Mean of y less the slope times that of x, in more digits than are published.
 
     After a print that is wrong the means are so large that the last digit of a slope
-    is more than all of the intercept.
+    is more than all of the intercept, and fractions alone have enough of them.
     """
-    wide_y, wide_x = y.astype(np.longdouble), x.astype(np.longdouble)
-    centred = wide_x - wide_x.mean()
-    slope = (centred * (wide_y - wide_y.mean())).sum() / (centred**2).sum()
-    return float(wide_y.mean() - slope * wide_x.mean())
+    wild = max(abs(x.mean()), abs(y.mean())) > 1
+    xs, ys = (_fractions(v) if wild else v.astype(np.longdouble) for v in (x, y))
+    mean_x, mean_y = xs.sum() / len(xs), ys.sum() / len(ys)
+    offsets = xs - mean_x
+    return float(mean_y - (offsets * ys).sum() / (offsets * offsets).sum() * mean_x)
+
+
+def _fractions(values: Series) -> NDArray[Any]:
+    return np.array([Fraction(v) for v in values])
 
 
 def ridge(
@@ -167,11 +178,13 @@ def ridge(
     target = columns[:, 0] - columns[:, 0].mean()
     x = columns[:, 1:]
     sigma = x.std(axis=0)
-    z = (x - x.mean(axis=0)) / sigma
+    centred = x - x.mean(axis=0)
+    z = (centred - centred.mean(axis=0)) / sigma
     gram = z.T @ z
     b = np.linalg.solve(gram + alpha * np.eye(len(present)), z.T @ target)
-    eigenvalues = np.linalg.eigvalsh(gram)
-    collinear = eigenvalues[0] <= COLLINEAR * eigenvalues[-1]
+    # Of Z and not of ZᵀZ, which has half the digits of the small ones.
+    singular = np.linalg.svd(z, compute_uv=False)
+    least = np.sqrt(COLLINEAR) * singular[0]
     free = dict(zip(present, (float(v) for v in b / sigma), strict=True))
     return Ridge(
         n=n,
@@ -180,9 +193,8 @@ def ridge(
         loadings={name: min(max(v, -cap), cap) for name, v in free.items()},
         unclipped=free,
         r2=float(1 - ((target - z @ b) ** 2).sum() / (target**2).sum()),
-        condition=None
-        if collinear
-        else float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
+        condition=None if singular[-1] <= least else float(singular[0] / singular[-1]),
+        sure=bool(abs(singular[-1] - least) > CONDITION * least),
     )
 
 

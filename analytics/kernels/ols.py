@@ -40,6 +40,12 @@ ILL_CENTRED = 0.25
 
 FEW_CELLS = 512
 
+WILD = 1.0
+"""Means beyond it cancel in an alpha more digits than it may lose."""
+
+SPLIT = 134217729.0
+"""2²⁷ + 1: splits a double into two halves whose products are exact."""
+
 LARGE = 1e150
 """Squares of less, and sums of 5 000 of them, are doubles."""
 
@@ -198,6 +204,10 @@ def _line(target: Target, factor: Block, rule: Rule) -> Line:
         (Reason.TOO_FEW, moments.n < rule.window.minimum),
         (Reason.CONSTANT, moments.flat),
     )
+    size = np.maximum(np.abs(moments.mean_y), np.abs(beta * moments.mean_x))
+    wild = cells_of((size > WILD) & (size < LARGE) & (reason == 0))
+    if len(wild[0]):
+        alpha[wild] = _intercept(moments, y, x, beta[wild], wild)
     return Line(y, x, common, moments, beta, alpha, reason)
 
 
@@ -266,6 +276,46 @@ def _centred_first(
         whole[cells] = values
         replaced[name] = whole
     return replace(moments, **replaced)
+
+
+def _intercept(
+    moments: Moments, y: Block, x: Block, beta: Floats, cells: Cells
+) -> Floats:
+    """Alpha of some cells by residuals, and by what beta's own rounding moves.
+
+    After a print that is wrong the means are so large that the last digit of beta is
+    more than all of alpha.
+    """
+    length = len(y.values) - len(moments.n) + 1
+    there = gathered(y.present & x.present, length, cells).astype(float)
+    window_x, window_y = (gathered(of.values, length, cells) for of in (x, y))
+    product, lost = exact_product(beta, window_x)
+    rest = ((window_y - product) - lost) * there
+    level = window_sums(rest, length)[0] / moments.n[cells]
+    mean_x, sxx = (
+        np.broadcast_to(of, moments.n.shape)[cells]
+        for of in (moments.mean_x, moments.sxx)
+    )
+    moved = window_sums((window_x - mean_x) * there * (rest - level), length)[0] / sxx
+    found: Floats = level - moved * mean_x
+    return found
+
+
+def exact_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Multiply, and say what rounding took: a·b is the sum of the two.
+
+    Source: Dekker (1971). Exact below ``LARGE``.
+
+    Examples
+    --------
+    >>> exact_product(np.array([0.1]), np.array([3.0]))
+    (array([0.3]), array([-2.77555756e-17]))
+    """
+    product = a * b
+    a_high, b_high = (SPLIT * v - (SPLIT * v - v) for v in (a, b))
+    a_low, b_low = a - a_high, b - b_high
+    rest = a_high * b_high - product + a_high * b_low + a_low * b_high
+    return product, rest + a_low * b_low
 
 
 def residual_squares(

@@ -15,10 +15,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from analytics.factors import Window
-from analytics.kernels.linear import cholesky, eigen, solve
+from analytics.kernels.linear import solve
 from analytics.kernels.ols import ILL_CENTRED, NO_VARIANCE, Target
 from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.ridge_system import (
+    Rule,
+    Sums,
+    System,
+    any_factor,
+    build,
+    centred,
+    chunks,
+    gathered_factors,
+)
 from analytics.kernels.windows import (
     Block,
     Bools,
@@ -30,21 +39,6 @@ from analytics.kernels.windows import (
     gathered,
     window_sums,
 )
-
-COLLINEAR = 1e-12
-"""λmin of at most this part of λmax: the factors say the same."""
-
-CENTRED_AT_ONCE = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Window, returns a factor needs, penalty, cap of a loading."""
-
-    window: Window
-    history: int
-    alpha: float
-    cap: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,58 +58,6 @@ class Ridge:
     condition_reason: Codes
     n: Ints
     reason: Codes
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Of the factors over complete rows.
-
-    Attributes
-    ----------
-    n
-        Rows, [sessions, symbols].
-    z, zz
-        Raw Σz and Σz² of each factor, [factors, sessions, symbols].
-    szz
-        Centred Σzz of each pair, [factors, factors, sessions, symbols].
-    """
-
-    n: Floats
-    z: Floats
-    zz: Floats
-    szz: Floats
-
-
-class System:
-    """ZᵀZ + aI of every window, ready to be solved; one symbol may stand for all."""
-
-    def __init__(self, sums: Sums, alpha: float) -> None:
-        self.sums = sums
-        self.alpha = alpha
-        each = np.arange(len(sums.zz))
-        variation = sums.szz[each, each]
-        self.flat = _any(variation <= sums.zz * NO_VARIANCE)
-        self.ill = _any(variation < sums.zz * ILL_CENTRED)
-        solid = np.where(variation > 0, variation, 1.0)
-        self.sigma = np.sqrt(solid / np.maximum(sums.n, 1.0))
-        root = np.sqrt(solid)
-        # Correlations: ZᵀZ is n times them, and both have one condition number.
-        correlation = sums.szz / (root[:, None] * root[None, :])
-        correlation[each, each] = 1.0
-        known = np.isfinite(correlation).all(axis=(0, 1))
-        correlation = np.where(known, correlation, 0.0)
-        normal = correlation * sums.n
-        normal[each, each] += alpha
-        self.factors, self.positive = cholesky(normal)
-        self._condition(correlation)
-
-    def _condition(self, correlation: Floats) -> None:
-        shape = correlation.shape
-        flat = correlation.reshape(*shape[:2], -1)
-        values = eigen(flat, vectors=False)[0].reshape(shape[1:])
-        low, high = values.min(axis=0), values.max(axis=0)
-        self.collinear: Bools = low <= COLLINEAR * high
-        self.condition = np.sqrt(high / np.where(self.collinear, 1.0, low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +97,7 @@ class Styles:
         for start, stop in pairwise(bounds):
             chosen = np.flatnonzero(present[start])
             part = block.runs(start, stop).over(length).columns(chosen)
-            rows = ~_any(~part.present.T)
+            rows = ~any_factor(~part.present.T)
             values = np.where(rows[:, None], part.values, 0.0)
             z = Block(values, part.present, part.sessions)
             system = self._shared(z, rows) if len(chosen) else None
@@ -164,14 +106,7 @@ class Styles:
     def _shared(self, z: Block, rows: Bools) -> System:
         """Build the system of a symbol that has every row the factors have."""
         all_rows = rows[:, None].astype(float)
-        sums = _factor_sums(z.values, all_rows, self.rule.window.sessions)
-        return System(sums, self.rule.alpha)
-
-
-def _any(where: Bools) -> Bools:
-    """Whether it holds for one of the first axis."""
-    found: Bools = np.logical_or.reduce(where, axis=0)
-    return found
+        return build(z, all_rows, self.rule)
 
 
 def _present(block: Block, rule: Rule) -> Bools:
@@ -180,36 +115,18 @@ def _present(block: Block, rule: Rule) -> Bools:
     n = window_sums(block.present.astype(float), length)
     sums = window_sums(block.values, length)
     raw = window_sums(block.values * block.values, length)
-    centred = raw - sums * (sums / np.maximum(n, 1.0))
-    doubtful = cells_of((centred < raw * ILL_CENTRED) & (n > 0))
+    spread = raw - sums * (sums / np.maximum(n, 1.0))
+    doubtful = cells_of((spread < raw * ILL_CENTRED) & (n > 0))
     if len(doubtful[0]):
         there = gathered(block.present, length, doubtful)
         values = gathered(block.values, length, doubtful)
         mean = window_sums(values, length)[0] / n[doubtful]
         offset = (values - mean) * there
-        centred[doubtful] = window_sums(offset * offset, length)[0]
+        spread[doubtful] = window_sums(offset * offset, length)[0]
     # A sum beyond a double is not "no variance": the ridge is then an overflow.
-    flat = centred <= raw * NO_VARIANCE
+    flat = spread <= raw * NO_VARIANCE
     present: Bools = (n >= rule.history) & ~flat
     return present
-
-
-def _factor_sums(z: Floats, common: Floats, length: int) -> Sums:
-    """Sum z [rows, factors] over the rows where ``common`` [rows, symbols] is 1."""
-    n = window_sums(common, length)
-    each = [z[:, j, None] * common for j in range(z.shape[1])]
-    sums = np.stack([window_sums(column, length) for column in each])
-    means = sums / np.maximum(n, 1.0)
-    q = len(each)
-    szz = np.empty((q, q, *n.shape))
-    zz = np.empty((q, *n.shape))
-    for j in range(q):
-        for k in range(j + 1):
-            raw = window_sums(each[j] * z[:, k, None], length)
-            szz[j, k] = szz[k, j] = raw - sums[j] * means[k]
-            if j == k:
-                zz[j] = raw
-    return Sums(n, sums, zz, szz)
 
 
 def ridge(target: Target, styles: Styles) -> Ridge:
@@ -251,7 +168,7 @@ def _run(target: Target, styles: Styles, run: Run) -> Ridge:
     common = (y.present & run.rows[:, None]).astype(float)
     system = run.system
     if not (y.present | ~run.rows[:, None]).all():
-        system = System(_factor_sums(run.z.values, common, length), rule.alpha)
+        system = build(run.z, common, rule)
     of_y = y.values * common
     sum_y = window_sums(of_y, length)
     mean_y = sum_y / np.maximum(system.sums.n, 1.0)
@@ -276,8 +193,7 @@ def _replace_ill(
     found: Ridge, y: Block, run: Run, common: Floats, ill: Cells, rule: Rule
 ) -> None:
     """Do the cells again whose sums lost digits, from centred returns, in place."""
-    for start in range(0, len(ill[0]), CENTRED_AT_ONCE):
-        cells = (ill[0][start:][:CENTRED_AT_ONCE], ill[1][start:][:CENTRED_AT_ONCE])
+    for cells in chunks(ill):
         better = _results(*_centred_first(y, run, common, cells, rule), rule)
         for field in fields(Ridge):
             whole, part = getattr(found, field.name), getattr(better, field.name)
@@ -289,17 +205,11 @@ def _centred_first(
 ) -> tuple[System, Right]:
     """Form the sums of some cells from centred returns; one session, K symbols."""
     length = rule.window.sessions
-    there = gathered(common, length, cells)
-    n = window_sums(there, length)
-    rows = cells[0] + np.arange(length)[:, None]
-    columns = [gathered(y.values, length, cells)]
-    columns += [z[rows] for z in run.z.values.T]
-    offsets = []
-    for column in columns:
-        mean = window_sums(column * there, length) / n
-        offsets.append((column - mean) * there)
-    dy, *dz = offsets
+    there, columns = gathered_factors(run.z, common, cells, rule)
+    columns.insert(0, gathered(y.values, length, cells))
+    dy, *dz = (centred(column, there) for column in columns)
     q = len(dz)
+    n = window_sums(there, length)
     szz = np.empty((q, q, *n.shape))
     for j in range(q):
         for k in range(j + 1):
@@ -307,8 +217,11 @@ def _centred_first(
     raw = [window_sums(column * column * there, length) for column in columns]
     sums = Sums(n, np.zeros((q, *n.shape)), np.stack(raw[1:]), szz)
     szy = np.stack([window_sums(each * dy, length) for each in dz])
-    right = Right(szy, raw[0], window_sums(dy * dy, length))
-    return System(sums, rule.alpha), right
+    system = System(sums, rule.alpha)
+    thin = cells_of(system.thin)
+    if len(thin[0]):
+        system.sharpen(thin, np.stack(dz)[:, :, thin[1]])
+    return system, Right(szy, raw[0], window_sums(dy * dy, length))
 
 
 def _results(system: System, right: Right, rule: Rule) -> Ridge:

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from analytics.factors import Factors
 from analytics.kernels import ols, ridge
 from analytics.kernels.har import forecast
+from analytics.kernels.ridge_system import Rule as RidgeRule
 from analytics.kernels.volatility import annualised, history, percentile, trend
 from analytics.kernels.windows import Block, Indices, Ints, Panel
 
@@ -266,9 +267,9 @@ def _beside(columns: list[Block], like: Block) -> Block:
     )
 
 
-def ridge_rule(factors: Factors) -> ridge.Rule:
+def ridge_rule(factors: Factors) -> RidgeRule:
     """Take what the settings say of the ridge."""
-    return ridge.Rule(
+    return RidgeRule(
         factors.ridge, factors.history, factors.ridge_alpha, factors.loading_cap
     )
 

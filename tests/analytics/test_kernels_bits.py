@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.factors import Factors, Spread, Style, Window
-from analytics.kernels import har, ols, pairs, ridge, volatility
+from analytics.kernels import har, ols, pairs, ridge, ridge_system, volatility
 from analytics.kernels.symbols import Statistics, symbol_statistics
 from analytics.kernels.windows import Floats, Panel, several_sums, slides, window_sums
 from tests.analytics.kernels_world import (
@@ -120,7 +120,7 @@ PLANTED = [running, by_blas, pairwise]
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, sums: Callable[..., Floats]) -> None:
-    for module in (har, ols, pairs, ridge, volatility):
+    for module in (har, ols, pairs, ridge, ridge_system, volatility):
         monkeypatch.setattr(module, "window_sums", sums)
     monkeypatch.setattr(
         har, "several_sums", lambda series, lengths: [sums(series, n) for n in lengths]
