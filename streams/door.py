@@ -11,6 +11,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from analytics.calendar import Calendar
+from connectors.capture import snapshot_signal
 from connectors.deadletters import (
     Place,
     Redrive,
@@ -24,6 +25,7 @@ from connectors.settings import Settings
 from streams.holdback import Holdback
 from streams.intake_stats import IntakeStats
 from streams.ledger import Ledger, Offsets
+from streams.moves import Moves, conditions
 from streams.packing import JournalRecord, Packer
 from streams.transactions import Piece, Transactions
 
@@ -43,8 +45,9 @@ class Writes(msgspec.Struct, frozen=True):
     ----------
     announce
         Whether the committed offsets must name new unfinished transactions first.
-    letters, held, journal
-        Appended together; offsets may be committed once all are acknowledged.
+    letters, held, journal, asks
+        Appended together (``asks``: signals to the connector); offsets may be
+        committed once all are acknowledged.
     forget_letters, forget_held
         Removed after that.
     """
@@ -55,6 +58,7 @@ class Writes(msgspec.Struct, frozen=True):
     journal: list[JournalRecord]
     forget_letters: list[Note]
     forget_held: list[Note]
+    asks: list[Note]
 
 
 class Door:
@@ -94,13 +98,16 @@ class Door:
         self.transactions = Transactions(
             intake.transaction_wait_ms / 1000, intake.rows_held, ledger.ended
         )
+        self._moves = Moves(intake.transaction_wait_ms / 1000)
         self._packer = Packer(
             settings.topics, intake.rows_per_record, ledger.unfinished
         )
         self._calendar = calendar
         self._stats = stats
         self._markers = TopicPartition(settings.transaction_topic, 0)
+        self._settings = settings
         self._letters: dict[bytes, bytes] = {}
+        self._asks: list[Note] = []
         self._forget_letters: dict[bytes, None] = {}
         self._announced = set(ledger.unfinished)
         self.holes: list[tuple[TopicPartition, int, int]] = []
@@ -111,6 +118,7 @@ class Door:
         return bool(
             self._packer.pending
             or self._letters
+            or self._asks
             or self._forget_letters
             or self.holdback.writes
         )
@@ -118,7 +126,10 @@ class Door:
     def committable(self) -> Offsets:
         """Offsets to commit; right only while nothing is ``pending``."""
         kept = self.transactions
-        return self.ledger.committable(kept.pins(), kept.ended, self._packer.unfinished)
+        pins = kept.pins()
+        for place, offset in self._moves.pins().items():
+            pins[place] = min(offset, pins.get(place, offset))
+        return self.ledger.committable(pins, kept.ended, self._packer.unfinished)
 
     def announcement(self) -> Offsets:
         """Tell what to commit before parts of a transaction are first appended."""
@@ -164,6 +175,8 @@ class Door:
                 "again after a crash, or lost before Kafka",
                 self.transactions.short - short,
             )
+        if caught_up:
+            self._ask_again(now)
         if today != self.holdback.today:
             due = self.holdback.begin(today)
             self._stats.delivered += len(due)
@@ -174,6 +187,7 @@ class Door:
         unfinished = set(self._packer.unfinished)
         held = self.holdback.take_writes()
         letters, self._letters = self._letters, {}
+        asks, self._asks = self._asks, []
         forget, self._forget_letters = self._forget_letters, {}
         journal = self._packer.drain()
         self._stats.records += len(journal)
@@ -189,6 +203,7 @@ class Door:
             journal,
             [(key, None) for key in forget],
             [note for note in held if note[1] is None],
+            asks,
         )
 
     def lose(self, place: TopicPartition, first: int, beyond: int) -> None:
@@ -235,7 +250,26 @@ class Door:
             self._refuse(place, record, decoded, decoded.refused, mark)
         else:
             self._stats.accepted += 1
+        if mark is None:
+            self._moves.take(place, record, decoded.changes, now)
         self._pass(self.transactions.row(place, record.offset, decoded, now))
+
+    def _ask_again(self, now: float) -> None:
+        """Ask for rows that moved away, and whose arrival was never sent."""
+        lost = self._moves.lost(now, self.transactions.streamed)
+        if not lost:
+            return
+        self._stats.asked += len(lost)
+        found = conditions(lost)
+        log.warning(
+            "rows that changed their key were cut in two by a restart of the "
+            "connector, and are asked for again: %s",
+            "; ".join(
+                f"{table} {which or ''}".strip() for table, which in found.items()
+            ),
+        )
+        name = f"moved-{min(change.version for change in lost).lsn}"
+        self._asks.append(snapshot_signal(self._settings, name, found))
 
     def _pass(self, piece: Piece | None) -> None:
         if piece is None:

@@ -7,8 +7,8 @@ I1. *read* what Kafka has;
 I2. *take* it: decode, validate, assemble transactions, hold back (``streams.door``);
 I3. *announce*: where a transaction goes on in parts for the first time, commit its name
     with the offsets, so that a successor tells every log when it is complete;
-I4. *append* dead letters, held prices and journal records, and await the
-    acknowledgement of all of them;
+I4. *append* dead letters, held prices, journal records and requests for rows that were
+    never sent, and await the acknowledgement of all of them;
 I5. *remove* held prices that were delivered, letters that were accepted;
 I6. *commit* (each second) offsets up to the oldest row that is not in the journal.
 
@@ -32,6 +32,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from analytics.rows import TABLES
 from connectors.calendar import load_calendar
+from connectors.capture import signal_topic
 from connectors.deadletters import Place, encode_letter, letter_of
 from connectors.debezium import Refused
 from connectors.exchange import exchange_today, exchange_zone
@@ -290,6 +291,7 @@ class Intake:
             *((topics.deadletters, 0, *note) for note in writes.letters),
             *((topics.held, 0, *note) for note in writes.held),
             *((*made.place, None, made.value) for made in writes.journal),
+            *((signal_topic(self._settings), 0, *note) for note in writes.asks),
         )
         self._done(Step.I4)
         if writes.forget_letters or writes.forget_held:

@@ -25,6 +25,9 @@ class IntakeStats:
         Prices dated ahead: kept, and delivered when their session began.
     redriven
         Dead letters that were put back and accepted.
+    asked
+        Rows that changed their key, and that a connector sent only half of: asked for
+        by a snapshot.
     parts, short
         Times that a part of a transaction went on without the rest; transactions that
         went on with fewer rows than their end counts.
@@ -42,6 +45,7 @@ class IntakeStats:
     held: int = 0
     delivered: int = 0
     redriven: int = 0
+    asked: int = 0
     parts: int = 0
     short: int = 0
 
@@ -57,7 +61,7 @@ class IntakeStats:
         """
         words = (
             "read accepted boundaries changes records size lost held delivered "
-            "redriven parts short"
+            "redriven asked parts short"
         )
         parts = [
             f"{name} {getattr(self, name)}"

@@ -130,6 +130,11 @@ class Transactions:
         """Count transactions of which something is missing."""
         return len(self._open)
 
+    @property
+    def streamed(self) -> int:
+        """Position of the newest end that was seen."""
+        return self._newest_end[0]
+
     def row(
         self, place: TopicPartition, offset: int, decoded: Decoded, now: float
     ) -> Piece | None:

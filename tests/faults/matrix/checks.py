@@ -66,9 +66,10 @@ async def correct(db: Database, chance: Random) -> None:
             "DELETE FROM market_data_cache WHERE symbol = $1 AND date = $2", symbol, day
         )
         return
-    # Near its neighbours: of wild returns the regressions say nothing that is sure.
     usual = int(UNIVERSE.closes[0, UNIVERSE.symbols.index(symbol)])
     close = Decimal(usual * chance.randrange(98, 103)) / 10_000
+    if chance.random() < 0.1:
+        close = Decimal(chance.randrange(1, 10**8)) / 100
     await db.execute(
         "INSERT INTO market_data_cache (symbol, date, close, adj_close) "
         "VALUES ($1, $2, $3, $4) ON CONFLICT (symbol, date) "

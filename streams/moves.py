@@ -1,0 +1,117 @@
+"""Rows that change their Kafka key: two records of one log position. Pure.
+
+Debezium writes such a row as a deletion under the old key and a creation under the
+new one. A connector that is stopped in good order between the two goes on behind their
+position, and the creation is never sent (docs/decisions/0002-capture.md). The deletion
+says by a header that a creation follows; where none came although Debezium has gone
+on, and all that Kafka has was read, the row is asked for by a snapshot.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any, TypeAlias
+
+import msgspec
+from aiokafka import TopicPartition
+
+from analytics.rows import Change
+
+LEAVES, ARRIVES = "__debezium.newkey", "__debezium.oldkey"
+
+Place: TypeAlias = tuple[str, int]
+"""A table, and a position in PostgreSQL's log."""
+
+
+class _Half(msgspec.Struct, frozen=True):
+    change: Change
+    place: TopicPartition
+    offset: int
+    seen: float
+
+
+class Moves:
+    """Deletions whose creation was not seen yet.
+
+    Until that came, or the row was asked for, they pin their offsets, so that a
+    restart reads them again.
+
+    Parameters
+    ----------
+    wait
+        Seconds that Kafka may take to have what was sent.
+    """
+
+    def __init__(self, wait: float) -> None:
+        self._wait = wait
+        self._halves: dict[Place, _Half] = {}
+
+    def take(
+        self, place: TopicPartition, record: Any, changes: Sequence[Change], now: float
+    ) -> None:
+        """Take a record that was decoded."""
+        if not record.headers or not changes:
+            return
+        names = {name for name, _ in record.headers}
+        change = changes[0]
+        position = change.table, change.version.lsn
+        if LEAVES in names:
+            half = _Half(change, place, record.offset, now)
+            self._halves.setdefault(position, half)
+        elif ARRIVES in names:
+            self._halves.pop(position, None)
+
+    def lost(self, now: float, streamed: int) -> list[Change]:
+        """Take out the deletions whose creation will not come.
+
+        Parameters
+        ----------
+        now
+            In seconds, as given to ``take``; all that Kafka has was read.
+        streamed
+            Position of the newest end of a transaction.
+        """
+        found = [
+            position
+            for position, half in self._halves.items()
+            if position[1] < streamed and half.seen + self._wait <= now
+        ]
+        return [self._halves.pop(position).change for position in found]
+
+    def pins(self) -> dict[TopicPartition, int]:
+        """Offsets that must not be committed beyond, by place."""
+        lowest: dict[TopicPartition, int] = {}
+        for half in self._halves.values():
+            lowest[half.place] = min(half.offset, lowest.get(half.place, half.offset))
+        return lowest
+
+
+def conditions(changes: Iterable[Change]) -> dict[str, str | None]:
+    """Tell by which SQL conditions rows that left their key are found again.
+
+    Returns
+    -------
+    dict
+        Table to a condition; None for a small table, of which all rows are meant.
+
+    Examples
+    --------
+    >>> from analytics.rows import Version
+    >>> gone = Change("positions", (5,), Version(1, 2, 3), 0, 7, None)
+    >>> conditions([gone])
+    {'positions': 'id IN (5)'}
+    """
+    keys: dict[str, set[Any]] = {}
+    for change in changes:
+        keys.setdefault(change.table, set()).add(change.key)
+    return {table: _condition(table, found) for table, found in keys.items()}
+
+
+def _condition(table: str, keys: set[Any]) -> str | None:
+    # Of what left its key the new one is not known, but what stays as it was.
+    if table in ("positions", "equity_changes", "position_realized_events"):
+        return f"id IN ({', '.join(str(int(key)) for (key,) in sorted(keys))})"
+    if table == "market_data_cache":
+        known = sorted({day for _, day in keys if 0 < day <= date.max.toordinal()})
+        days = ", ".join(f"'{date.fromordinal(day)}'" for day in known)
+        return f"date IN ({days})" if days else "false"
+    return None
