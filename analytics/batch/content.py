@@ -15,7 +15,7 @@ Content: TypeAlias = dict[str, Any]
 
 NEAR = 1e-9
 EXACT_FIT = 1e-12
-FLAT = 1e-6
+FLAT = 1e-5
 
 
 def near(a: float, b: float) -> bool:
@@ -98,12 +98,15 @@ def trend(found: Trend, factors: Factors, reason: str | None = None) -> Content:
         empty = dict.fromkeys(("slope", "strength", "direction"))
         return {**empty, "reason": reason, "strength_reason": reason}
     slope, strength = found.slope or 0.0, found.strength
-    doubtful = near(abs(slope), factors.trend_slope) or (
-        strength is not None and near(strength, factors.trend_r2)
+    flat = found.spread < FLAT
+    doubtful = (
+        flat
+        or near(abs(slope), factors.trend_slope)
+        or (strength is not None and near(strength, factors.trend_r2))
     )
     return {
-        "slope": slope,
-        "strength": Unsure(strength) if found.spread < FLAT else strength,
+        "slope": Unsure(slope) if flat else slope,
+        "strength": Unsure(strength) if flat else strength,
         "direction": Unsure(found.word) if doubtful else found.word,
         "reason": None,
         "strength_reason": "constant" if strength is None else None,

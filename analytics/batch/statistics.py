@@ -254,11 +254,14 @@ def har(returns: Series, rule: HarRule) -> Value:
         return Value(None, n, "collinear")
     target = ahead[rows]
     b, *_ = np.linalg.lstsq(z, target - target.mean(), rcond=None)
-    parts = [target.mean(), *((inputs[-1] - mean) / sigma * b)]
+    today = (inputs[-1] - mean) / sigma
+    parts = [target.mean(), *(today * b)]
     forecast = sum(parts)
     # What any solution by the normal equations may lose: columns that are nearly
-    # collinear, and parts that cancel.
-    lost = DIGITS * eigenvalues[-1] / eigenvalues[0] * sum(map(abs, parts))
+    # collinear, parts that cancel, a small coefficient beside a large one where today
+    # is far out.
+    size = max(sum(map(abs, parts)), np.linalg.norm(b) * np.linalg.norm(today))
+    lost = DIGITS * eigenvalues[-1] / eigenvalues[0] * size
     sure = bool(lost <= LOOSE * abs(forecast))
     return Value(float(np.sqrt(rule.year * max(0.0, forecast))), n, None, sure)
 
