@@ -15,7 +15,7 @@ Content: TypeAlias = dict[str, Any]
 
 NEAR = 1e-9
 EXACT_FIT = 1e-12
-FLAT = 1e-5
+FLAT = 1e-6
 
 
 def near(a: float, b: float) -> bool:
@@ -105,7 +105,7 @@ def trend(found: Trend, factors: Factors, reason: str | None = None) -> Content:
         or (strength is not None and near(strength, factors.trend_r2))
     )
     return {
-        "slope": Unsure(slope) if flat else slope,
+        "slope": slope if found.sure else Unsure(slope),
         "strength": Unsure(strength) if flat else strength,
         "direction": Unsure(found.word) if doubtful else found.word,
         "reason": None,

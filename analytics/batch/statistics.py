@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from statsmodels.regression.linear_model import OLS
 
-from analytics.batch.nested import CONDITION, LOOSE
+from analytics.batch.nested import ANNUAL, CONDITION, LOOSE, REL
 
 Series = NDArray[np.float64]
 
@@ -76,7 +76,8 @@ class Trend:
     """Direction of the volatility and the numbers behind the word.
 
     ``spread`` is the standard deviation of the values on their size: how well
-    ``strength`` is determined.
+    ``strength`` is determined. ``sure`` is False where the slope is so small beside
+    the values that rounding decides its ninth digit.
     """
 
     n: int
@@ -85,6 +86,7 @@ class Trend:
     slope: float | None = None
     strength: float | None = None
     spread: float = 1.0
+    sure: bool = True
 
 
 def varies(values: Series) -> bool:
@@ -290,8 +292,9 @@ def trend(values: Series, minimum: int, steep: float, clear: float) -> Trend:
     word = "stable"
     if abs(slope) > steep and strength > clear:
         word = "increasing" if slope > 0 else "decreasing"
-    spread = float(y.std() / np.sqrt((y**2).mean()))
-    return Trend(n, None, word, slope, strength, spread)
+    size = float(np.sqrt((y**2).mean()))
+    sure = bool(DIGITS * size <= REL * abs(slope) + ANNUAL)
+    return Trend(n, None, word, slope, strength, float(y.std() / size), sure)
 
 
 def percentile(values: Series, minimum: int) -> Value:
