@@ -127,7 +127,7 @@ class Door:
         """Offsets to commit; right only while nothing is ``pending``."""
         kept = self.transactions
         pins = kept.pins()
-        for place, offset in self._moves.pins().items():
+        for place, offset in self._moves.pins():
             pins[place] = min(offset, pins.get(place, offset))
         return self.ledger.committable(pins, kept.ended, self._packer.unfinished)
 

@@ -7,7 +7,7 @@ says by a header that a creation follows; where none came although Debezium has 
 on, and all that Kafka has was read, the row is asked for by a snapshot.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 
@@ -77,12 +77,10 @@ class Moves:
         ]
         return [self._halves.pop(position).change for position in found]
 
-    def pins(self) -> dict[TopicPartition, int]:
-        """Offsets that must not be committed beyond, by place."""
-        lowest: dict[TopicPartition, int] = {}
+    def pins(self) -> Iterator[tuple[TopicPartition, int]]:
+        """Places, and offsets in them that must not be committed beyond."""
         for half in self._halves.values():
-            lowest[half.place] = min(half.offset, lowest.get(half.place, half.offset))
-        return lowest
+            yield half.place, half.offset
 
 
 def conditions(changes: Iterable[Change]) -> dict[str, str | None]:

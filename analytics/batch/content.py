@@ -99,10 +99,10 @@ def trend(found: Trend, factors: Factors, reason: str | None = None) -> Content:
         return {**empty, "reason": reason, "strength_reason": reason}
     slope, strength = found.slope or 0.0, found.strength
     flat = found.spread < FLAT
-    doubtful = (
-        flat
-        or near(abs(slope), factors.trend_slope)
-        or (strength is not None and near(strength, factors.trend_r2))
+    # How well the line fits decides the word of a steep slope alone.
+    unclear = flat or (strength is not None and near(strength, factors.trend_r2))
+    doubtful = near(abs(slope), factors.trend_slope) or (
+        unclear and abs(slope) > factors.trend_slope
     )
     return {
         "slope": slope if found.sure else Unsure(slope),

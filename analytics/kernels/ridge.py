@@ -100,13 +100,10 @@ class Styles:
             rows = ~any_factor(~part.present.T)
             values = np.where(rows[:, None], part.values, 0.0)
             z = Block(values, part.present, part.sessions)
-            system = self._shared(z, rows) if len(chosen) else None
+            # That of every symbol which has all the rows the factors have.
+            every = rows[:, None].astype(float)
+            system = build(z, every, self.rule) if len(chosen) else None
             yield Run(start, stop, chosen, z, rows, system)
-
-    def _shared(self, z: Block, rows: Bools) -> System:
-        """Build the system of a symbol that has every row the factors have."""
-        all_rows = rows[:, None].astype(float)
-        return build(z, all_rows, self.rule)
 
 
 def _present(block: Block, rule: Rule) -> Bools:

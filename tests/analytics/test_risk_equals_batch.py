@@ -271,6 +271,55 @@ def test_after_every_change_the_engine_says_what_the_rows_say(seed):
     assert fresh(desk) == desk.records
 
 
+LONGER = replace(
+    FACTORS,
+    history=6,
+    beta=Window(12, 6),
+    spread=Window(14, 8),
+    ridge=Window(12, 6),
+    volatility=(Window(5, 4), Window(10, 7)),
+    har_window=20,
+    har_month=4,
+    har_horizon=2,
+    har_minimum=6,
+    trend=Window(5, 4),
+    percentile=Window(10, 7),
+    correlation=Window(12, 6),
+)
+
+
+def wrong(chance: np.random.Generator) -> float | None:
+    """No close, one of up to a million, or a usual one."""
+    kind = chance.random()
+    if kind < 0.2:
+        return None
+    if kind < 0.7:
+        return float(chance.integers(1, 10**8)) / 100
+    return float(chance.uniform(98, 103))
+
+
+@pytest.mark.parametrize("seed", [73, 96])
+def test_closes_that_are_wrong_by_far(seed):
+    """What rounding decides is left out: a slope in 73, a HAR forecast in 96."""
+    chance = np.random.default_rng(seed)
+    desk = opened(chance, factors=LONGER)
+    desk.derive()
+    for step in range(40):
+        if chance.random() < 0.4:
+            symbol, session = str(chance.choice(SYMBOLS)), int(chance.integers(0, 32))
+            close = wrong(chance)
+            desk.price(symbol, session, close)
+        else:
+            disturb(desk, chance)
+        if step % 3 == 0:
+            desk.derive()
+    desk.derive()
+    assert fresh(desk) == desk.records
+    found = differences(desk)
+    assert found.cells > 10_000
+    assert found.differ == 0, str(found.first)
+
+
 def test_a_correction_says_only_what_it_touches():
     desk = opened(np.random.default_rng(1))
     desk.derive()

@@ -1,5 +1,6 @@
 """Rows that change their key, of which a connector sent one half."""
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -9,6 +10,7 @@ from aiokafka import TopicPartition
 from connectors.capture import signal_topic
 from connectors.debezium import decode
 from streams.door import Door
+from streams.intake import Intake
 from streams.moves import ARRIVES, LEAVES, conditions
 from tests.connectors.envelopes import LOT, PRICE, envelope, marker, to_bytes
 from tests.streams.intake_model import CALENDAR, ENDS, SETTINGS, record
@@ -128,5 +130,21 @@ def test_conditions_are_total():
     }
 
 
-def test_signals_go_to_the_connectors_topic():
-    assert signal_topic(SETTINGS).endswith(".signal")
+class Appended:
+    """A producer that acknowledges at once."""
+
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+
+    async def send(self, topic: str, *_: Any, **__: Any) -> Any:
+        self.topics.append(topic)
+        return asyncio.sleep(0)
+
+
+async def test_intake_asks_the_connector(tmp_path):
+    door = cut_in_two()
+    door.tick(LATE, 0, caught_up=True)
+    intake = Intake(SETTINGS.model_copy(update={"home": tmp_path}))
+    intake._producer = producer = Appended()
+    await intake._write(door, door.drain())
+    assert producer.topics.count(signal_topic(SETTINGS)) == 1
