@@ -216,9 +216,12 @@ class Touched:
     def waiting(self, slots: Indices) -> dict[int, dict[str, Indices]]:
         """Touched cells of some slots, by session and family."""
         found: dict[int, dict[str, Indices]] = {}
+        mine = np.zeros(self._book.slots.used, bool)
+        mine[slots] = True
         for family, pending in self._pending.items():
             for session in pending.sessions():
-                here = np.intersect1d(pending.slots(session), slots)
+                touched = pending.slots(session)
+                here = touched[mine[touched]]
                 if len(here):
                     found.setdefault(session, {})[family] = here
         return found

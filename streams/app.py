@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import faust
+from faust.tables import TableManager
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
@@ -46,6 +47,16 @@ class Handler(Protocol):
 def changelog_topic(settings: Settings) -> str:
     """Topic of the table: as many partitions as the journal, compacted."""
     return f"{settings.worker.app_id}-{TABLE}-changelog"
+
+
+class Tables(TableManager):
+    """Faust's tables, at once: it sleeps a second until all have surely been defined.
+
+    Ours is defined before it starts.
+    """
+
+    async def sleep(self, n: Any) -> None:
+        """Do not."""
 
 
 class FaustApp:
@@ -161,6 +172,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "datadir": data_directory(settings.home),
         # Two workers with one URL are one to the assignor, also with the web off.
         "canonical_url": f"http://{socket.gethostname()}-{process}:1",
+        "TableManager": Tables,
         "web_enabled": False,
         "web_tables_enabled": False,
         # Topics are made and checked by `connectors.topics`, all with N partitions.

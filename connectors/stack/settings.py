@@ -49,8 +49,9 @@ BROKER: dict[str, str] = {
     "share.coordinator.state.topic.num.partitions": "1",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # The first member of a group should not wait for others.
-    "group.initial.rebalance.delay.ms": "0",
+    # Workers that are started together get their partitions together: for one that
+    # comes later all of them stop, and what they have begun is for another.
+    "group.initial.rebalance.delay.ms": "500",
     "group.min.session.timeout.ms": "3000",
     # A killed broker may come back only when its former session has ended (9 s).
     "broker.session.timeout.ms": "4000",
