@@ -28,7 +28,7 @@ from connectors.deadletters import encode_letter
 from connectors.steps import Step, crash
 from streams.metrics import Phase
 from streams.outbox import Outbox
-from streams.pace import Pace, Rounds, StepWatch
+from streams.pace import Pace, Rounds, StepWatch, aim_of
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 from streams.publisher import NotOwnerError
@@ -261,11 +261,13 @@ class Flush:
     def _slice(self, *, live: bool) -> list[Result]:
         """E3 of a slice of what is conflated, and of what is published at once."""
         results = self._made(IMMEDIATE)
+        live |= bool(results)
         began = monotonic()
         self._rounds.begin(began, self._engine.waiting(CONFLATED))
         results += self._made(CONFLATED, self._rounds.slice)
         left = self._engine.waiting(CONFLATED)
-        self._rounds.derived(monotonic() - began, left, live=live or bool(results))
+        aim = aim_of(live=live, catching_up=self._parts.catch_up.open)
+        self._rounds.derived(monotonic() - began, left, aim)
         return results
 
     def _made(self, families: Sequence[str], limit: int | None = None) -> list[Result]:

@@ -11,11 +11,13 @@ SLICE = 256
 """Cells of a conflated family in the first slice of a round."""
 LEAST = 64
 """... and in any: much of what a slice costs is the same for one cell."""
-SLICE_S = 0.4
-"""What a slice should take while nothing is published at once: of eight sessions each
-costs little more than half of what it costs alone."""
+CATCH_UP_SLICE_S = 1.0
+"""What a slice should take while a worker catches up: sessions side by side share sums
+of windows, and of eight each costs little more than half of what it costs alone."""
+SLICE_S = 0.1
+"""... while it does not, and nothing is published at once."""
 LIVE_SLICE_S = 0.04
-"""... and while something is: it waits for the slice."""
+"""... while something is: it waits for the slice."""
 PACE_S = 0.1
 LONG_S = 0.5
 """A cycle that takes longer is logged, with its steps."""
@@ -98,14 +100,17 @@ class Rounds:
             self._left, self.slice = cells, min(SLICE, self._most)
             self.next_at = now + self._every
 
-    def derived(self, seconds: float, left: int, *, live: bool) -> None:
-        """Note what a slice took, and how many cells are touched after it.
-
-        ``live``: something else waited for it.
-        """
+    def derived(self, seconds: float, left: int, aim: float) -> None:
+        """Note what a slice took and should take, and how many cells are left."""
         self._left = min(max(0, self._left - self.slice), left)
-        wanted = next_slice(self.slice, seconds, LIVE_SLICE_S if live else SLICE_S)
-        self.slice = min(wanted, self._most)
+        self.slice = min(next_slice(self.slice, seconds, aim), self._most)
+
+
+def aim_of(*, live: bool, catching_up: bool) -> float:
+    """Seconds that a slice should take; ``live``: something waits for it."""
+    if live:
+        return LIVE_SLICE_S
+    return CATCH_UP_SLICE_S if catching_up else SLICE_S
 
 
 def next_slice(cells: int, seconds: float, aim: float) -> int:

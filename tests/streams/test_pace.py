@@ -1,8 +1,10 @@
 """How many records go out in a second, and how conflated families are cut."""
 
+from itertools import product
+
 import pytest
 
-from streams.pace import CHUNK, LEAST, SLICE, Pace, Rounds
+from streams.pace import CHUNK, LEAST, SLICE, Pace, Rounds, aim_of
 
 
 def test_without_a_limit_nobody_waits():
@@ -35,7 +37,7 @@ def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile
     assert rounds.due(now)
     while rounds.due(now):
         rounds.begin(now, 1000)  # as much is touched again after each slice
-        rounds.derived(0.04, 1000, live=True)
+        rounds.derived(0.04, 1000, 0.04)
         slices, now = slices + 1, now + 0.05
     assert slices == -(-1000 // SLICE)
     assert rounds.next_at == 101.0
@@ -46,10 +48,10 @@ def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile
 def test_a_round_that_is_longer_than_its_time_is_followed_at_once():
     rounds = Rounds(every=1.0)
     rounds.begin(0.0, 2 * SLICE)
-    rounds.derived(3.0, 999, live=False)
+    rounds.derived(3.0, 999, 0.1)
     assert rounds.under_way
     while rounds.under_way:
-        rounds.derived(3.0, 999, live=False)
+        rounds.derived(3.0, 999, 0.1)
     assert rounds.due(3.0)
 
 
@@ -57,21 +59,27 @@ def test_a_round_is_over_when_nothing_is_touched_any_more():
     """Sessions are taken whole, or a partition has gone with its cells."""
     rounds = Rounds(every=1.0)
     rounds.begin(0.0, 10 * SLICE)
-    rounds.derived(0.1, SLICE // 2, live=False)
+    rounds.derived(0.1, SLICE // 2, 0.1)
     assert rounds.under_way
-    rounds.derived(0.1, 0, live=False)
+    rounds.derived(0.1, 0, 0.1)
     assert not rounds.under_way
 
 
 def test_slices_are_shorter_while_something_waits_for_them():
     lengths = {}
-    for live in (True, False):
+    for live, catching_up in product((True, False), repeat=2):
         rounds = Rounds(every=1.0)
         rounds.begin(0.0, 10**9)
+        aim = aim_of(live=live, catching_up=catching_up)
         for _ in range(20):
-            rounds.derived(rounds.slice * 0.0002, 10**9, live=live)
-        lengths[live] = rounds.slice
-    assert lengths == {True: 200, False: 2000}
+            rounds.derived(rounds.slice * 0.0002, 10**9, aim)
+        lengths[live, catching_up] = rounds.slice
+    assert lengths == {
+        (True, True): 200,
+        (True, False): 200,
+        (False, True): 5000,
+        (False, False): 500,
+    }
 
 
 def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it():
@@ -80,10 +88,10 @@ def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it()
     assert few.slice == 10
     for _ in range(3):
         assert few.under_way
-        few.derived(0.0001, 99, live=False)
+        few.derived(0.0001, 99, 0.1)
     assert not few.under_way
     slow = Rounds(every=1.0)
     slow.begin(0.0, 10**9)
     for _ in range(20):
-        slow.derived(60.0, 10**9, live=True)
+        slow.derived(60.0, 10**9, 0.04)
     assert slow.slice == LEAST
