@@ -8,13 +8,15 @@ come from is jgo's business: its configuration file, its defaults.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,10 +129,22 @@ def fetch(jars: Iterable[Jar], progress: Progress | None = None) -> dict[Jar, Pa
         If a jar cannot be fetched or differs from the lock.
     """
     wanted = list(jars)
-    missing = [jar for jar in wanted if not _is_cached(jar)]
-    if missing:
-        _download_all(missing, progress or (lambda _: None))
+    if not all(map(_is_cached, wanted)):
+        with _alone(cache_dir() / "jars"):
+            # Whoever we waited for may have fetched them.
+            missing = [jar for jar in wanted if not _is_cached(jar)]
+            if missing:
+                _download_all(missing, progress or (lambda _: None))
     return {jar: jar_path(jar) for jar in wanted}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from fetching the same at once; one that dies lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
 
 
 def _is_cached(jar: Jar) -> bool:
@@ -154,7 +168,6 @@ def _download_all(missing: list[Jar], progress: Progress) -> None:
     total = sum(jar.size for jar in missing)
     progress(f"fetching {len(missing)} jars, {total / 1e6:.0f} MB")
     root = cache_dir() / "jars"
-    root.mkdir(parents=True, exist_ok=True)
     done = 0
     with (
         tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as scratch,

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,23 @@ def test_a_fetched_jar_is_cached(jar: Jar, monkeypatch: pytest.MonkeyPatch) -> N
     asked = serve(monkeypatch, b"not needed again")
     assert jars.fetch([jar])[jar].read_bytes() == CONTENT
     assert asked == []
+
+
+def test_two_that_miss_a_jar_fetch_it_once(
+    jar: Jar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = serve(monkeypatch, CONTENT)
+    resolve = jars._resolve
+
+    def slowly(jar: Jar, repo: Path) -> Path:
+        time.sleep(0.3)  # the other one looks meanwhile
+        return resolve(jar, repo)
+
+    monkeypatch.setattr(jars, "_resolve", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: jars.fetch([jar])[jar], range(2)))
+    assert found[0] == found[1]
+    assert len(asked) == 1
 
 
 def test_a_damaged_cached_jar_is_fetched_again(jar: Jar) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,10 +68,9 @@ def test_it_is_the_locked_debezium(own: Stack) -> None:
 
 
 def test_a_second_up_changes_nothing(own: Stack) -> None:
-    before, began = pids(own), time.monotonic()
+    before = pids(own)
     said: list[str] = []
     assert Stack(own.layout.home).up(said.append) == own.info()
-    assert time.monotonic() - began < 5
     assert pids(own) == before
     assert said == []
 
