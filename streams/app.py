@@ -5,6 +5,7 @@ table, delivery in order. Everything that decides what is right (which record is
 next, what may be published, what is acknowledged) is the handler's business.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -56,7 +57,8 @@ class Tables(TableManager):
     """
 
     async def sleep(self, n: Any) -> None:
-        """Do not."""
+        """Let others run, no more."""
+        await asyncio.sleep(0)
 
 
 class FaustApp:
