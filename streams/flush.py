@@ -180,6 +180,7 @@ class Flush:
     async def _last_cycle(self) -> bool:
         async with self._cycling:
             if self._may_flush():
+                self._rounds.hurry()
                 return await self._cycle(checkpoint=True)
         return False
 

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from streams.pace import CHUNK, LEAST, SLICE, Pace, Rounds, aim_of
+from streams.pace import CATCH_UP_SLICE_S, CHUNK, LEAST, SLICE, Pace, Rounds, aim_of
 
 
 def test_without_a_limit_nobody_waits():
@@ -80,6 +80,16 @@ def test_slices_are_shorter_while_something_waits_for_them():
         (False, True): 5000,
         (False, False): 500,
     }
+
+
+def test_who_waits_for_the_end_of_a_cycle_waits_for_a_first_slice():
+    rounds = Rounds(every=1.0)
+    rounds.begin(0.0, 10**9)
+    rounds.derived(0.001, 10**9, CATCH_UP_SLICE_S)
+    rounds.derived(0.001, 10**9, CATCH_UP_SLICE_S)
+    assert rounds.slice > SLICE
+    rounds.hurry()
+    assert rounds.slice == SLICE
 
 
 def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it():
