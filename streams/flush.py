@@ -180,12 +180,11 @@ class Flush:
     async def _last_cycle(self) -> bool:
         async with self._cycling:
             if self._may_flush():
-                self._rounds.hurry()
-                return await self._cycle(checkpoint=True)
+                return await self._cycle(checkpoint=True, last=True)
         return False
 
-    async def _cycle(self, *, checkpoint: bool) -> bool:
-        """E3 to E8; whether all of it was done."""
+    async def _cycle(self, *, checkpoint: bool, last: bool = False) -> bool:
+        """E3 to E8; whether all of it was done. Somebody waits for a ``last`` one."""
         watch = StepWatch()
         await self._repair()
         watch.lap("repair")
@@ -199,7 +198,7 @@ class Flush:
             watch.lap("at once")
             if not self._may_flush():
                 return False
-            results = self._slice(live=bool(results))
+            results = self._slice(live=last or bool(results))
         # States, what was said, and what is still to be looked at agree now.
         dumps = self._put_down() if checkpoint else {}
         market = self._put_down_market() if checkpoint else None
@@ -265,10 +264,11 @@ class Flush:
         live |= bool(results)
         began = monotonic()
         self._rounds.begin(began, self._engine.waiting(CONFLATED))
+        aim = aim_of(live=live, catching_up=self._parts.catch_up.open)
+        self._rounds.aim_at(aim)
         results += self._made(CONFLATED, self._rounds.slice)
         left = self._engine.waiting(CONFLATED)
-        aim = aim_of(live=live, catching_up=self._parts.catch_up.open)
-        self._rounds.derived(monotonic() - began, left, aim)
+        self._rounds.derived(monotonic() - began, left)
         return results
 
     def _made(self, families: Sequence[str], limit: int | None = None) -> list[Result]:

@@ -82,6 +82,7 @@ class Rounds:
         self._every = every
         self._most = most
         self._left = 0
+        self._aim = LIVE_SLICE_S
         self.slice = min(SLICE, most)
         self.next_at = 0.0
 
@@ -98,16 +99,20 @@ class Rounds:
         """Begin a round of so many cells, unless one is under way."""
         if not self.under_way:
             self._left, self.slice = cells, min(SLICE, self._most)
+            self._aim = LIVE_SLICE_S
             self.next_at = now + self._every
 
-    def hurry(self) -> None:
-        """Make the next slice a first one: somebody waits for the end of a cycle."""
-        self.slice = min(self.slice, SLICE)
+    def aim_at(self, seconds: float) -> None:
+        """Say what the next slice should take; shorter than the last is at once."""
+        if seconds < self._aim:
+            self.slice = max(LEAST, round(self.slice * seconds / self._aim))
+            self.slice = min(self.slice, self._most)
+        self._aim = seconds
 
-    def derived(self, seconds: float, left: int, aim: float) -> None:
-        """Note what a slice took and should take, and how many cells are left."""
+    def derived(self, seconds: float, left: int) -> None:
+        """Note what a slice took, and how many cells are touched after it."""
         self._left = min(max(0, self._left - self.slice), left)
-        self.slice = min(next_slice(self.slice, seconds, aim), self._most)
+        self.slice = min(next_slice(self.slice, seconds, self._aim), self._most)
 
 
 def aim_of(*, live: bool, catching_up: bool) -> float:

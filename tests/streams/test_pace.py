@@ -4,7 +4,16 @@ from itertools import product
 
 import pytest
 
-from streams.pace import CATCH_UP_SLICE_S, CHUNK, LEAST, SLICE, Pace, Rounds, aim_of
+from streams.pace import (
+    CATCH_UP_SLICE_S,
+    CHUNK,
+    LEAST,
+    LIVE_SLICE_S,
+    SLICE,
+    Pace,
+    Rounds,
+    aim_of,
+)
 
 
 def test_without_a_limit_nobody_waits():
@@ -37,7 +46,7 @@ def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile
     assert rounds.due(now)
     while rounds.due(now):
         rounds.begin(now, 1000)  # as much is touched again after each slice
-        rounds.derived(0.04, 1000, 0.04)
+        rounds.derived(0.04, 1000)
         slices, now = slices + 1, now + 0.05
     assert slices == -(-1000 // SLICE)
     assert rounds.next_at == 101.0
@@ -48,10 +57,10 @@ def test_a_round_has_what_was_touched_when_it_began_however_much_comes_meanwhile
 def test_a_round_that_is_longer_than_its_time_is_followed_at_once():
     rounds = Rounds(every=1.0)
     rounds.begin(0.0, 2 * SLICE)
-    rounds.derived(3.0, 999, 0.1)
+    rounds.derived(3.0, 999)
     assert rounds.under_way
     while rounds.under_way:
-        rounds.derived(3.0, 999, 0.1)
+        rounds.derived(3.0, 999)
     assert rounds.due(3.0)
 
 
@@ -59,9 +68,9 @@ def test_a_round_is_over_when_nothing_is_touched_any_more():
     """Sessions are taken whole, or a partition has gone with its cells."""
     rounds = Rounds(every=1.0)
     rounds.begin(0.0, 10 * SLICE)
-    rounds.derived(0.1, SLICE // 2, 0.1)
+    rounds.derived(0.1, SLICE // 2)
     assert rounds.under_way
-    rounds.derived(0.1, 0, 0.1)
+    rounds.derived(0.1, 0)
     assert not rounds.under_way
 
 
@@ -70,9 +79,9 @@ def test_slices_are_shorter_while_something_waits_for_them():
     for live, catching_up in product((True, False), repeat=2):
         rounds = Rounds(every=1.0)
         rounds.begin(0.0, 10**9)
-        aim = aim_of(live=live, catching_up=catching_up)
         for _ in range(20):
-            rounds.derived(rounds.slice * 0.0002, 10**9, aim)
+            rounds.aim_at(aim_of(live=live, catching_up=catching_up))
+            rounds.derived(rounds.slice * 0.0002, 10**9)
         lengths[live, catching_up] = rounds.slice
     assert lengths == {
         (True, True): 200,
@@ -82,14 +91,16 @@ def test_slices_are_shorter_while_something_waits_for_them():
     }
 
 
-def test_who_waits_for_the_end_of_a_cycle_waits_for_a_first_slice():
+def test_the_first_slice_that_somebody_waits_for_is_short():
     rounds = Rounds(every=1.0)
     rounds.begin(0.0, 10**9)
-    rounds.derived(0.001, 10**9, CATCH_UP_SLICE_S)
-    rounds.derived(0.001, 10**9, CATCH_UP_SLICE_S)
-    assert rounds.slice > SLICE
-    rounds.hurry()
-    assert rounds.slice == SLICE
+    for _ in range(20):
+        rounds.aim_at(CATCH_UP_SLICE_S)
+        rounds.derived(rounds.slice * 0.0002, 10**9)
+    rounds.aim_at(LIVE_SLICE_S)
+    assert rounds.slice == 200
+    rounds.aim_at(CATCH_UP_SLICE_S)
+    assert rounds.slice == 200, "and grows again by what is measured"
 
 
 def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it():
@@ -98,10 +109,10 @@ def test_a_slice_is_as_long_as_the_rate_allows_and_no_shorter_than_is_worth_it()
     assert few.slice == 10
     for _ in range(3):
         assert few.under_way
-        few.derived(0.0001, 99, 0.1)
+        few.derived(0.0001, 99)
     assert not few.under_way
     slow = Rounds(every=1.0)
     slow.begin(0.0, 10**9)
     for _ in range(20):
-        slow.derived(60.0, 10**9, 0.04)
+        slow.derived(60.0, 10**9)
     assert slow.slice == LEAST

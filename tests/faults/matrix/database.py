@@ -81,6 +81,11 @@ class Database:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await connect(self._dsn, "matrix", seconds=2)
                 return await work(self._connection)
+            except asyncpg.InternalClientError:
+                # A connection that was cut in the middle of a message may not know it.
+                if self._connection is not None:
+                    self._connection.terminate()
+                    self._connection = None
             except AWAY:
                 await asyncio.sleep(PAUSE_S)
 
