@@ -7,6 +7,7 @@ of the one before it.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from connectors.settings import Settings
 from connectors.stack import Stack
 from deltafolio.demo_scale import settled
 from deltafolio.loading import load
-from deltafolio.local_app import LocalApp, stack_settings
+from deltafolio.local_app import LocalApp, other_servers, stack_settings
 from deltafolio.progress import Gauge
 from deltafolio.universe import Universe, make_universe
 from deltafolio.usage import cpu_seconds
@@ -108,6 +109,8 @@ class Rig:
 @asynccontextmanager
 async def rig(portfolios: int, sessions: int) -> AsyncIterator[Rig]:
     """Bring up a stack, load a universe, and fill the journal with it."""
+    for name in other_servers():  # what a bench starts loads the stack's own settings
+        del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="deltafolio-bench-") as folder:
         stack = Stack(Path(folder) / "stack")
         try:

@@ -30,6 +30,8 @@ Records: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
 CHUNK = 20
 RETRY_SECONDS = 0.5
 NEW_YORK = "XNYS"
+NAMED = 10
+"""So many ids are named in a message."""
 FAMILIES = ("snapshots", "positions")
 
 # Columns of the source tables that the oracle reads. Dates that Python has no
@@ -134,6 +136,8 @@ async def check_until(
     ------
     OSError, TimeoutError, asyncpg.PostgresError
         When the server cannot be reached, or refuses (a table is missing).
+    ValueError
+        When one of ``portfolios`` has neither rows nor results.
     """
     make = partial(Check, calendar, portfolios, progress, today, factors, families)
     loop = asyncio.get_running_loop()
@@ -304,15 +308,21 @@ def _column(name: str) -> str:
 async def _ids(
     connection: Connection, tables: Tables, portfolios: Collection[int] | None
 ) -> list[int]:
-    """Portfolios that have rows or results."""
-    if portfolios is not None:
-        return sorted(set(portfolios))
+    """Portfolios that have rows or results: all, or those that are wanted."""
     rows = await connection.fetch(
         "SELECT portfolio_id FROM analytics.portfolio_snapshots UNION "
         "SELECT portfolio_id FROM analytics.position_arrays"
     )
     known = {row["id"] for row in tables["portfolios"]}
-    return sorted(known | {row["portfolio_id"] for row in rows})
+    known |= {row["portfolio_id"] for row in rows}
+    if portfolios is None:
+        return sorted(known)
+    if unknown := sorted(set(portfolios) - known):
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        named = ", ".join(map(str, unknown[:NAMED])) + more
+        message = f"there are no rows and no results of portfolio {named}"
+        raise ValueError(message)
+    return sorted(set(portfolios))
 
 
 async def _snapshots(connection: Connection, ids: list[int]) -> Records:

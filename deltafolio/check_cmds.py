@@ -79,10 +79,14 @@ def parse_ids(text: str) -> set[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            found.update(range(int(first), int(last if dash else first) + 1))
+            ids = range(int(first), int(last if dash else first) + 1)
         except ValueError as error:
             message = f"{part!r} is neither an id nor a range of ids"
             raise ValueError(message) from error
+        if not ids:
+            message = f"{part!r} is a range that ends before it begins"
+            raise ValueError(message)
+        found.update(ids)
     return found
 
 

@@ -23,21 +23,36 @@ from connectors.settings import (
 )
 from connectors.stack import StackInfo
 from deltafolio.progress import Gauge, Position
-from deltafolio.supervisor import STOP_SECONDS, Say, Supervisor, process_names
+from deltafolio.supervisor import (
+    STOP_SECONDS,
+    Say,
+    Supervisor,
+    clean_environment,
+    process_names,
+)
 
 
 def stack_settings(info: StackInfo) -> Settings:
-    """Make settings of an embedded stack, with a fresh password for capture."""
-    made = Settings(
-        postgres=PostgresSettings(
+    """Make settings of an embedded stack, with a fresh password for capture.
+
+    The stack is where it is, whatever the environment says of other servers.
+    """
+    servers = {
+        "home": info.home,
+        "postgres": PostgresSettings(
             dsn=SecretStr(info.dsn),
             capture_password=SecretStr(secrets.token_urlsafe(18)),
         ),
-        kafka=KafkaSettings(bootstrap=info.bootstrap),
-        connect=ConnectSettings(url=info.connect_url),
-    )
-    # The stack is where it is, whatever DELTAFOLIO_HOME says.
-    return made.model_copy(update={"home": info.home})
+        "kafka": KafkaSettings(bootstrap=info.bootstrap),
+        "connect": ConnectSettings(url=info.connect_url),
+    }
+    return Settings().model_copy(update=servers)
+
+
+def other_servers() -> list[str]:
+    """Variables of the environment that point commands to servers of their own."""
+    groups = tuple(f"DELTAFOLIO_{name}" for name in ("POSTGRES", "KAFKA", "CONNECT"))
+    return sorted(name for name in os.environ if name.upper().startswith(groups))
 
 
 def save_settings(settings: Settings) -> Path:
@@ -67,7 +82,8 @@ class LocalApp:
     Parameters
     ----------
     settings
-        Of a running stack; saved in the state directory for the processes to read.
+        Of a running stack; saved in the state directory for the processes to read,
+        which heed no other: the environment may name servers of somebody else.
     workers
         How many workers.
     say
@@ -91,7 +107,10 @@ class LocalApp:
     ) -> None:
         self.settings = settings
         self.supervisor = Supervisor(
-            settings.home, names or process_names(workers), say
+            settings.home,
+            names or process_names(workers),
+            say,
+            environment=clean_environment(),
         )
 
     def __enter__(self) -> Self:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-from deltafolio.supervisor import Say, Supervisor
+from deltafolio.supervisor import Say, Supervisor, clean_environment
 
 NICE = "10"
 LIVES = 3
 """A worker that failed so often will not do better."""
-KEPT = frozenset({"DELTAFOLIO_LOG", "DELTAFOLIO_CACHE"})
 
 
 class LocalCrew:
@@ -67,12 +65,3 @@ class LocalCrew:
 def command(_: str) -> list[str]:
     """Run a worker, of low priority."""
     return ["nice", "-n", NICE, sys.executable, "-m", "deltafolio", "run", "worker"]
-
-
-def clean_environment() -> dict[str, str]:
-    """Make an environment without any setting."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in KEPT or not name.startswith("DELTAFOLIO_")
-    }

@@ -28,7 +28,7 @@ def up() -> None:
     A second call changes nothing. Example: deltafolio up
     """
     from connectors.stack import Stack, default_home
-    from deltafolio.local_app import save_settings
+    from deltafolio.local_app import other_servers, save_settings
 
     stack = Stack(default_home())
     expected = _expected_errors()
@@ -44,6 +44,12 @@ def up() -> None:
     typer.echo(f"Kafka        {info.bootstrap}")
     typer.echo(f"Connect      {info.connect_url}")
     typer.echo(f"settings in  {info.home}/settings.json; next: deltafolio run all")
+    if elsewhere := other_servers():
+        typer.echo(
+            f"but {', '.join(elsewhere)} in the environment win over that file in "
+            "other commands: unset them to work with these servers",
+            err=True,
+        )
 
 
 def down(

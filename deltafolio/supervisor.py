@@ -98,6 +98,18 @@ def read_status(home: Path) -> list[AppStatus]:
     return found
 
 
+NO_SETTINGS = frozenset({"DELTAFOLIO_LOG", "DELTAFOLIO_CACHE"})
+
+
+def clean_environment() -> dict[str, str]:
+    """Make an environment without settings, for processes that heed a file alone."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in NO_SETTINGS or not name.upper().startswith("DELTAFOLIO_")
+    }
+
+
 class Supervisor:
     """Starts processes, starts them again when they end, and stops them.
 
@@ -130,7 +142,7 @@ class Supervisor:
     ) -> None:
         self.home = home.expanduser().resolve()
         self._command = command or _command
-        self._environment = os.environ if environment is None else environment
+        self.environment = os.environ if environment is None else environment
         self._say = say or (lambda _: None)
         self._names = list(names)
         self._children: dict[str, _Child] = {}
@@ -261,7 +273,7 @@ class Supervisor:
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         environment = {
-            **self._environment,
+            **self.environment,
             "DELTAFOLIO_HOME": str(self.home),
             SUPERVISED: "1",
             PROCESS_NAME: child.name,

@@ -180,6 +180,9 @@ class _Desk:
 
     def _resize(self, given: Resize) -> str:
         lots = self._lots(given)
+        if given.lot is None:
+            # What was sold wholly has nothing to be more or less of.
+            lots = [(key, lot) for key, lot in lots if lot.quantity != 0] or lots
         for key, lot in lots:
             self._put(
                 key, msgspec.structs.replace(lot, quantity=self._size(given, lot))

@@ -156,6 +156,15 @@ def test_quantities() -> None:
     ]
 
 
+def test_what_was_sold_wholly_is_no_more_and_no_less_of_it() -> None:
+    closed = change(lot_row(13, 1, "A", 0, 20, 1))
+    rows = [*ROWS, closed]
+    some = made("resize: {portfolio: 1, by: 50%}", rows)
+    assert [c.key for c in some.changes] == [(11,), (12,)]
+    with pytest.raises(EditsError, match="lot 13 would have no quantity"):
+        made("resize: {lot: 13, by: 50%}", rows)
+
+
 def prices(text: str) -> dict[tuple, tuple]:
     rows = [c.row for c in made(text).changes]
     return {

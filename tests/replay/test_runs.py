@@ -15,7 +15,7 @@ from connectors.settings import KafkaSettings, Settings, TopicSettings
 from connectors.sink import SNAPSHOTS, SYMBOLS
 from connectors.sink_records import Reader
 from connectors.topics import topics_of, worker_topics
-from deltafolio.replay_crew import clean_environment
+from deltafolio.supervisor import clean_environment
 from replay.ask import Ask, Plan
 from replay.branch import branch, is_of, save
 from replay.errors import RunError
