@@ -12,14 +12,20 @@ from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from pydantic_settings import SettingsError
 
 from analytics.calendar import Calendar
 from connectors.cache import cache_dir
 
 DIGEST = 32
 """Bytes in front of a file: its digest."""
+
+
+class CalendarSettingsError(SettingsError):
+    """The settings name a calendar that exchange_calendars does not have."""
 
 
 class _Kept(msgspec.Struct):
@@ -49,15 +55,33 @@ def _edition() -> str:
     return "-".join(map(version, ("exchange_calendars", "pandas", "tzdata")))
 
 
-def _make(name: str, start: date, end: date) -> _Kept:
+def exchange_calendar(name: str, start: date, end: date) -> Any:
+    """Make the library's own calendar; slow, and only who needs it pays.
+
+    Raises
+    ------
+    CalendarSettingsError
+        When there is none of that name, or none with these bounds.
+    """
     with warnings.catch_warnings():
         # exchange_calendars uses spellings that pandas 3 announces to remove.
         warnings.simplefilter("ignore")
-        import exchange_calendars  # slow: only who needs it pays
+        import exchange_calendars
+        from exchange_calendars.errors import CalendarError
 
-        source = exchange_calendars.get_calendar(
-            name, start=start.isoformat(), end=end.isoformat()
-        )
+        try:
+            return exchange_calendars.get_calendar(
+                name, start=start.isoformat(), end=end.isoformat()
+            )
+        except (CalendarError, ValueError) as error:
+            message = f"calendar {name!r} from {start} to {end}: {error}"
+            raise CalendarSettingsError(message) from error
+
+
+def _make(name: str, start: date, end: date) -> _Kept:
+    source = exchange_calendar(name, start, end)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return _Kept(
             [stamp.date().toordinal() for stamp in source.sessions],
             [int(stamp.timestamp() * 1_000_000) for stamp in source.closes],

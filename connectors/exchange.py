@@ -1,24 +1,18 @@
 """The exchange's own clock: which date it is there."""
 
-import warnings
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+
+from connectors.calendar import exchange_calendar
 
 
 @lru_cache(maxsize=4)
 def exchange_zone(name: str) -> tzinfo:
     """Time zone of an exchange calendar of exchange_calendars (``XNYS``)."""
-    with warnings.catch_warnings():
-        # As in connectors.calendar: spellings that pandas 3 announces to remove.
-        warnings.simplefilter("ignore")
-        import exchange_calendars
-
-        # Any short range will do; its zone does not depend on it.
-        start = date(2024, 1, 2)
-        calendar = exchange_calendars.get_calendar(
-            name, start=start.isoformat(), end=(start + timedelta(30)).isoformat()
-        )
+    # Any short range will do; its zone does not depend on it.
+    start = date(2024, 1, 2)
+    calendar = exchange_calendar(name, start, start + timedelta(30))
     zone: tzinfo = calendar.tz
     return zone
 

@@ -31,11 +31,14 @@ from pydantic_settings import (
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from analytics.factors import SAMPLE_FACTORS, Factors
 
 SECRETS_VARIABLE = "DELTAFOLIO_SECRETS"
+
+PREFIX = "deltafolio_"
 
 SAMPLE = "sample"
 """Word for the factors that the sample data have."""
@@ -204,12 +207,10 @@ class WorkerSettings(_Group):
     checkpoint_s: float = Field(5.0, gt=0, le=600)
     session_timeout_s: float = Field(6.0, ge=1, le=60)
     web_port: int = Field(0, ge=0, le=65535)
-    families: tuple[Literal["snapshots", "positions", "risk", "symbols"], ...] = (
-        "snapshots",
-        "positions",
-        "risk",
-        "symbols",
-    )
+    families: Annotated[
+        tuple[Literal["snapshots", "positions", "risk", "symbols"], ...],
+        Field(min_length=1),
+    ] = ("snapshots", "positions", "risk", "symbols")
     """What is derived and published. ``risk`` and ``symbols`` (betas, factors,
     volatilities, correlations, sectors) cost thrice the rest."""
     # What of everything is derived; a replay sets them.
@@ -335,11 +336,17 @@ class Settings(BaseSettings):
         """Load the settings of a state directory.
 
         By default that of ``DELTAFOLIO_HOME``, else ``.deltafolio`` where we are.
+
+        Raises
+        ------
+        pydantic.ValidationError, pydantic_settings.SettingsError
+            When a value cannot be, a name is not known, or the file is no JSON.
         """
         base = cls() if home is None else cls(home=home)
         where = base.home if home is None else home
         file = where / "settings.json"
-        stored: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        stored = _stored(file) if file.exists() else {}
+        _refuse_unknown_groups(cls)
         # A directory that was asked for by name wins over DELTAFOLIO_HOME.
         return cls(**stored).model_copy(update={"home": where})
 
@@ -351,3 +358,24 @@ class Settings(BaseSettings):
     def transaction_topic(self) -> str:
         """Topic of Debezium's transaction boundaries."""
         return f"{self.topics.cdc_prefix}.transaction"
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except ValueError as error:  # its text may show a password
+        message = f"{file} is no JSON"
+        raise SettingsError(message) from error
+    if not isinstance(found, dict):
+        message = f"{file} holds no names and values"
+        raise SettingsError(message)
+    return found
+
+
+def _refuse_unknown_groups(of: type[BaseSettings]) -> None:
+    """Refuse what nobody would heed: the name of a group that is misspelt."""
+    for name in os.environ:
+        group, parted, _ = name.lower().removeprefix(PREFIX).partition("__")
+        if name.lower().startswith(PREFIX) and parted and group not in of.model_fields:
+            message = f"{name}: there is no group {group!r} of settings"
+            raise SettingsError(message)

@@ -303,13 +303,15 @@ def _work(
 def _said() -> Iterator[None]:
     """Turn what replay raises into a sentence and an exit code."""
     from aiokafka.errors import KafkaError
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from replay.errors import AskError, EditsError, ReplayError
     from replay.run import StoppedError
 
     try:
         yield
-    except StoppedError:
+    except (StoppedError, ValidationError, SettingsError):
         raise
     except (AskError, ValueError) as error:
         typer.echo(f"replay: {error}", err=True)

@@ -178,8 +178,12 @@ def make_plan(ask: Ask, facts: Facts, prefix: Prefix, calendar: Calendar) -> Pla
     Raises
     ------
     AskError
-        No rows, no prices in the range, or portfolios that nobody knows.
+        No rows, no prices in the range, portfolios that nobody knows, or nothing of
+        them that is published.
     """
+    if not ask.families:
+        message = "nothing of portfolios is published (setting worker.families)"
+        raise AskError(message)
     if not facts.days:
         message = f"{_where(ask)} has no prices{_by(ask)}"
         raise AskError(message)

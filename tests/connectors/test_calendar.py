@@ -6,9 +6,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic_settings import SettingsError
 
 from connectors import calendar
 from connectors.calendar import load_calendar
+from connectors.exchange import exchange_zone
 
 BOUNDS = "XNYS", date(2022, 1, 1), date(2022, 3, 31)
 make = load_calendar.__wrapped__
@@ -52,3 +54,10 @@ def test_without_a_place_to_keep_it_it_is_made(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DELTAFOLIO_CACHE", str(tmp_path / "file"))
     assert len(make(*BOUNDS).days) == 62
+
+
+def test_a_calendar_that_nobody_knows_is_a_matter_of_the_settings():
+    with pytest.raises(SettingsError, match="calendar 'FOO' from"):
+        exchange_zone("FOO")
+    with pytest.raises(SettingsError, match="calendar 'XNYS' from 2020-01-05 to 2020"):
+        load_calendar("XNYS", date(2020, 1, 5), date(2020, 1, 1))

@@ -128,3 +128,23 @@ def test_a_directory_of_secrets_that_is_not_there_is_an_error(monkeypatch, tmp_p
     monkeypatch.setenv("DELTAFOLIO_SECRETS", str(tmp_path / "absent"))
     with pytest.raises(SettingsError, match="absent"):
         Settings()
+
+
+def test_a_misspelt_group_is_told(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("DELTAFOLIO_KAFA__BOOTSTRAP", "kafka:9092")
+    with pytest.raises(SettingsError, match=r"KAFA__BOOTSTRAP: there is no group 'kaf"):
+        Settings.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"postgres": "secret', '["secret"]', "\xff"])
+def test_a_file_that_is_no_json_is_told_and_not_shown(tmp_path: Path, text: str):
+    (tmp_path / "settings.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"settings\.json") as caught:
+        Settings.load(tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_worker_of_no_family_cannot_be(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("DELTAFOLIO_WORKER__FAMILIES", "[]")
+    with pytest.raises(ValidationError, match="at least 1"):
+        Settings.load(tmp_path)

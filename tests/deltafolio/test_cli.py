@@ -146,9 +146,13 @@ def test_run_all_ends_with_all_its_processes_at_a_signal(tmp_path: Path) -> None
     assert read_status(tmp_path) == []
 
 
-def test_settings_that_cannot_be_are_told_without_a_trace(monkeypatch, capsys):
+RANGE = ["--from", "2022-01-03", "--to", "2022-01-04"]
+
+
+@pytest.mark.parametrize("words", [["status"], ["check"], ["replay", "run", *RANGE]])
+def test_settings_that_cannot_be_are_told_without_a_trace(monkeypatch, capsys, words):
     monkeypatch.setenv("DELTAFOLIO_KAFKA__REPLICATION", "many")
-    monkeypatch.setattr("sys.argv", ["deltafolio", "status"])
+    monkeypatch.setattr("sys.argv", ["deltafolio", *words])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -156,3 +160,9 @@ def test_settings_that_cannot_be_are_told_without_a_trace(monkeypatch, capsys):
     assert said.startswith("settings: ")
     assert "kafka.replication" in said
     assert "many" not in said
+
+
+def test_a_range_of_ids_that_ends_before_it_begins_is_no_success():
+    done = CliRunner().invoke(app, ["check", "--portfolios", "9-5"])
+    assert done.exit_code == 2
+    assert "'9-5' is a range that ends before it begins" in done.output
