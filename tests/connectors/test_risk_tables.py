@@ -261,6 +261,20 @@ async def test_why_a_beta(database):
     assert answer.revision == {"p": 1, "m": 1, "v": 1}
 
 
+async def test_own_returns_begin_with_the_portfolio_and_others_before(database):
+    """Results begin at the sixth session here, a week before the one asked about."""
+    first, day = (date.fromordinal(DAYS[n]) for n in (5, 12))
+    asked = Why(database.connection, CALENDAR, Factors())
+    own = await asked.answer(1, str(day), "twr_volatility.21", 0)
+    assert (own.window.first, own.window.last) == (first, day)
+    assert own.window.sessions == 8
+    names = await asked.answer(1, str(day), "volatility.21", 0)
+    assert names.window.first == date.fromordinal(DAYS[0])
+    whole = await ask(database, "twr_volatility.21")
+    assert whole.window.first == date.fromordinal(DAYS[NEWEST - 20])
+    assert whole.window.sessions == 21
+
+
 async def test_why_money(database):
     answer = await ask(database, "nav")
     assert answer.window is None
