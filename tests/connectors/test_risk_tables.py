@@ -99,6 +99,7 @@ async def test_a_lot_has_the_statistics_of_its_symbol(database):
     moves = await database.of_lot("position_volatility", 1)
     assert moves["volatility_252"] == symbol["volatility"]["252"]["value"]
     assert moves["trend_direction"] == symbol["trend"]["direction"]
+    assert moves["trend_strength_reason"] is symbol["trend"]["strength_reason"] is None
     late = await database.of_lot("position_volatility", 4)
     assert (late["volatility_252"], late["reason_252"]) == (None, "too_few")
 
@@ -161,6 +162,33 @@ async def test_both_volatilities_of_a_portfolio(database):
     assert row["volatility_63"] == risk["volatility"]["63"]["value"]
     assert row["twr_volatility_63"] == risk["twr_volatility"]["63"]["value"]
     assert row["har"] == risk["volatility"]["har"]["value"]
+
+
+async def test_a_null_strength_of_a_trend_says_why(database):
+    """Of a flat series the slope is there, and the strength is not."""
+    flat = {"slope": 0.0, "strength": None, "strength_reason": "constant"}
+    for table, place in (
+        ("symbol_statistics", ("trend",)),
+        ("portfolio_risk", ("volatility", "trend")),
+    ):
+        query = (
+            f"UPDATE analytics.{table} "  # noqa: S608 - our own names
+            "SET content = jsonb_set(content::jsonb, $1, $2::jsonb)::json"
+        )
+        await database.connection.execute(query, place, json.dumps(flat))
+    lot = await database.of_lot("position_volatility", 1)
+    [row] = await database.fetch(
+        "SELECT * FROM analytics.portfolio_volatility "
+        f"WHERE portfolio_id = 1 AND session = '{LAST}'"
+    )
+    for said in (lot, row):
+        assert (said["trend_slope"], said["trend_strength"]) == (0, None)
+        assert (said["trend_reason"], said["trend_strength_reason"]) == (
+            None,
+            "constant",
+        )
+        # CREATE OR REPLACE VIEW only appends columns.
+        assert list(said.keys())[-1] == "trend_strength_reason"
 
 
 async def test_pairs_stand_beside_the_right_names(database):
