@@ -5,10 +5,11 @@ What the engine says of a world is written by the sink and read back.
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,12 +18,14 @@ from typer.testing import CliRunner
 
 from analytics.factors import Factors
 from connectors.postgres import apply_schema, connect
+from connectors.schemas import json_schema
 from connectors.settings import PostgresSettings
 from connectors.sink import FAMILIES, SYMBOLS, Written
 from connectors.sink_postgres import PostgresSink
 from connectors.why import Why, WhyError, find, window_length
 from connectors.why_inputs import Asked
 from deltafolio.cli import app
+from deltafolio.why_cmds import lines
 from tests.connectors.result_records import Made
 from tests.connectors.risk_world import CALENDAR, DAYS, NEWEST, risk_records
 
@@ -367,6 +370,21 @@ async def test_what_cannot_be_explained_is_said(
     asked = Why(database.connection, CALENDAR, Factors())
     with pytest.raises(WhyError, match=words.replace("|", ".")):
         await asked.answer(portfolio, session, metric)
+
+
+async def test_a_null_cause_is_told_alike_by_the_command_the_schemas_and_the_words(
+    database,
+):
+    """Of several changes the newest is the cause, so null is not of several."""
+    answer = await ask(database, "nav")
+    said = list(lines(replace(answer, cause=None)))[-1]
+    schema = json_schema("snapshots")["$defs"]["Snapshot"]["properties"]["cause"]
+    formulas = (Path(__file__).parents[2] / "docs" / "formulas.md").read_text()
+    for text in (said, schema["description"], formulas):
+        assert "no change of a row is known to have moved it: time passed" in text
+        assert "took the partition over from an earlier checkpoint" in text
+    assert "newest" in schema["description"]
+    assert "several changes at once" not in said
 
 
 def test_names_with_dots_are_found():
