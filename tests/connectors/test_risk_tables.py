@@ -175,7 +175,7 @@ async def test_a_null_strength_of_a_trend_says_why(database):
         ("portfolio_risk", ("volatility", "trend")),
     ):
         query = (
-            f"UPDATE analytics.{table} "  # noqa: S608 - our own names
+            f"UPDATE analytics.{table} "
             "SET content = jsonb_set(content::jsonb, $1, $2::jsonb)::json"
         )
         await database.connection.execute(query, place, json.dumps(flat))
