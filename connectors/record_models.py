@@ -109,7 +109,9 @@ class Head(Model):
     as_of: datetime
     """Newest commit that is in this record (UTC)."""
     cause: CauseModel | None
-    """The change that last moved it. Null if several did at once, or none is known."""
+    """The change that last moved it, of several the newest. Null if no change of a row
+    is known to have moved it: time passed (a session became final, the newest session
+    moved), or the worker took the partition over from an earlier checkpoint."""
     previous: PreviousModel | None
     """What this record replaces. Null if nothing was published before, or if what was
     is not known."""
@@ -127,7 +129,9 @@ class SymbolHead(Model):
     as_of: datetime
     """Newest commit that is in this record (UTC)."""
     cause: CauseModel | None
-    """The change that last moved it. Null if several did at once, or none is known."""
+    """The change that last moved it, of several the newest. Null if no change of a row
+    is known to have moved it: time passed (a session became final, the newest session
+    moved), or the worker took the partition over from an earlier checkpoint."""
     previous: PreviousRevision | None
     """What this record replaces. Null as of a portfolio."""
 

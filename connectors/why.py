@@ -68,7 +68,8 @@ class Answer:
         What weighs most, the heaviest first; ``weighed`` says in which measure.
     cause
         The change that last moved the record: table, key, committed, changed (by
-        column, old and new). None if several did at once, or none is known.
+        column, old and new). None if no change of a row is known to have moved it:
+        time passed, or a worker took over from an earlier checkpoint.
     """
 
     portfolio: int
@@ -129,7 +130,9 @@ class Why:
         """
         table = SNAPSHOTS.table if metric in SNAPSHOT_METRICS else RISK.table
         _refuse_unknown(metric)
-        row = await self._row(table, portfolio, await self._day(portfolio, session))
+        first, last = await self._bounds(portfolio)
+        day = self._day(session, first, last)
+        row = await self._row(table, portfolio, day)
         if table == SNAPSHOTS.table:
             reasons = json.loads(row["reasons"] or "{}")
             found = Found((metric,), row[metric], reasons.get(metric))
@@ -146,14 +149,14 @@ class Why:
             status=row["status"],
             revision={name: row[f"rev_{name}"] for name in "pmv"},
             as_of=row["as_of"].isoformat(),
-            window=self._window(row["session"], found),
+            window=self._window(day, found, first),
             weighed=weighed,
             inputs=inputs,
             cause=json.loads(row["cause"] or "null"),
         )
 
-    async def _day(self, portfolio: int, session: str) -> date:
-        """Find the session that is meant."""
+    async def _bounds(self, portfolio: int) -> tuple[date, date]:
+        """First and last session with results of a portfolio."""
         first, last = await self._connection.fetchrow(
             "SELECT min(session), max(session) FROM analytics.portfolio_snapshots "
             "WHERE portfolio_id = $1",
@@ -162,8 +165,12 @@ class Why:
         if last is None:
             message = f"portfolio {portfolio} has no results"
             raise WhyError(message)
+        return first, last
+
+    def _day(self, session: str, first: date, last: date) -> date:
+        """Find the session that is meant."""
         if session == "newest":
-            return last  # type: ignore[no-any-return]
+            return last
         try:
             day = date.fromisoformat(session)
         except ValueError as error:
@@ -173,7 +180,7 @@ class Why:
             message = f"{day} is no session of the exchange"
             raise WhyError(message)
         if not first <= day <= last:
-            message = f"portfolio {portfolio} has results from {first} to {last}"
+            message = f"the portfolio has results from {first} to {last}"
             raise WhyError(message)
         return day
 
@@ -192,14 +199,18 @@ class Why:
             raise WhyError(message)
         return row
 
-    def _window(self, day: date, found: Found) -> Window | None:
-        """Sessions whose returns are in it."""
+    def _window(self, day: date, found: Found, begun: date) -> Window | None:
+        """Sessions whose returns are in it; own returns only since it has begun."""
         length = window_length(found.path, self._factors)
         at = self._calendar.index(day.toordinal())
         if length is None or at is None:
             return None
-        first = date.fromordinal(self._calendar.days[max(at - length + 1, 0)])
-        return Window(first, day, length, found.n)
+        oldest = 0
+        if found.path[0] == "twr_volatility":
+            oldest = self._calendar.index(begun.toordinal()) or 0
+        start = max(at - length + 1, oldest)
+        first = date.fromordinal(self._calendar.days[start])
+        return Window(first, day, at - start + 1, found.n)
 
 
 def window_length(path: tuple[str, ...], factors: Factors) -> int | None:

@@ -20,7 +20,7 @@ from replay.sources import Source
 if TYPE_CHECKING:
     from connectors.settings import Settings
     from replay.ask import Ask
-    from replay.state import Run
+    from replay.state import Run, Runs
 
 REFUSED, FAILED, PAUSED = 1, 2, 3
 NICE = 10
@@ -153,6 +153,10 @@ def list_() -> None:
     runs = Runs(Settings.load().home)
     for found in runs.all():
         typer.echo(line(found, held=runs.is_held(found.name)))
+    for one in runs.broken():
+        typer.echo(f"{one}  broken, nothing can be read of it: clean {one} removes it")
+    for path in runs.left_copies():
+        typer.echo(f"{path.name}  rows of a run never made: clean removes them")
 
 
 @_replay.command()
@@ -201,6 +205,8 @@ def clean(
 ) -> None:
     """Remove what runs have left: topics, consumer groups, directories.
 
+    A run that list says is broken is removed by its name only.
+
     Example: deltafolio replay clean --dry-run
     """
     from connectors.settings import Settings
@@ -211,6 +217,8 @@ def clean(
     runs = Runs(settings.home)
     names = [name] if name else [r.name for r in runs.all() if not runs.is_held(r.name)]
     with _said():
+        if name is None:
+            _clean_copies(runs, dry_run=dry_run)
         for one in names:
             what = leavings if dry_run else remove
             found = asyncio.run(what(settings, runs, one))
@@ -218,6 +226,14 @@ def clean(
             typer.echo(f"  {found.directory}" + (" (kept)" if dry_run else " removed"))
             for topic in found.topics if dry_run else ():
                 typer.echo(f"  {topic}")
+
+
+def _clean_copies(runs: Runs, *, dry_run: bool) -> None:
+    """Remove the rows that were read for runs which were never made."""
+    for path in runs.left_copies():
+        if not dry_run:
+            path.unlink(missing_ok=True)
+        typer.echo(f"{path}" + (" (kept)" if dry_run else " removed"))
 
 
 # --- what commands have in common ---------------------------------------------------

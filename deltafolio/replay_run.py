@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from datetime import date
 
@@ -81,7 +80,7 @@ async def _begin_with_tables(
 ) -> Run:
     """Read the tables, plan, and give what was read to the run."""
     runs = Runs(settings.home)
-    part = settings.home / "replay" / f"{FILE}-{os.getpid()}.part"
+    part = runs.copy()
     try:
         read = await bootstrap(settings, calendar, today, part)
         plan = make_plan(ask, read.facts, read.prefix, calendar)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 NOT_THERE, FAILED = 1, 2
 
+NO_CAUSE = (
+    "no change of a row is known to have moved it: time passed, or the worker took "
+    "the partition over from an earlier checkpoint"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add ``why`` to the command line."""
@@ -111,7 +116,7 @@ def _says(name: str) -> bool:
 
 def _cause(cause: Any) -> Iterator[str]:
     if cause is None:
-        yield "  moved by  several changes at once, or one that is not known any more"
+        yield f"  moved by  {NO_CAUSE}"
         return
     key = ", ".join(map(str, cause["key"]))
     yield f"  moved by  {cause['table']} ({key}), committed {cause['committed']}"

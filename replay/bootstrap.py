@@ -66,7 +66,8 @@ async def bootstrap(
         If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         writer = _Writer(file, settings, today)
         try:
             await read_rows(settings.postgres, calendar, writer.take)

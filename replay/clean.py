@@ -39,20 +39,21 @@ async def leavings(settings: Settings, runs: Runs, name: str) -> Leavings:
     RunError
         If there is no such run.
     """
-    runs.load(name)
+    runs.require(name)
     async with started_admin(settings) as admin:
         topics = sorted(t for t in await admin.list_topics() if is_of(name, t))
     return Leavings(tuple(topics), f"{PREFIX}{name}", runs.place(name))
 
 
 async def remove(settings: Settings, runs: Runs, name: str) -> Leavings:
-    """Remove all that a run has left.
+    """Remove all that a run has left; one that is broken as well.
 
     Raises
     ------
     RunError
-        If somebody works on it.
+        If there is no such run, or somebody works on it.
     """
+    runs.require(name)
     with runs.hold(name):
         found = await leavings(settings, runs, name)
         async with started_admin(settings) as admin:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,11 +20,15 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.stack.process import START_TOLERANCE, identify
 from replay.ask import Plan
 from replay.branch import directory
 from replay.errors import RunError
 
 FILE, LOCK, REQUEST = "run.json", "lock", "request"
+
+COPY = re.compile(r"source-([0-9]{1,9})\.part")
+"""File of rows that a process read of the tables for a run that has no name yet."""
 
 
 class Phase(StrEnum):
@@ -131,9 +137,9 @@ class Runs:
         path = self.place(name) / FILE
         try:
             return msgspec.json.decode(path.read_bytes(), type=Run)
-        except FileNotFoundError:
-            known = ", ".join(run.name for run in self.all()) or "none"
-            message = f"no run {name!r} here; there are: {known}"
+        except (FileNotFoundError, NotADirectoryError):
+            self.require(name)
+            message = f"run {name} is broken, it has no {FILE}: clean {name} removes it"
             raise RunError(message) from None
         except msgspec.MsgspecError as error:
             message = f"{path} cannot be read: {error}"
@@ -147,9 +153,44 @@ class Runs:
                 found.append(self.load(path.parent.name))
         return found
 
+    def broken(self) -> list[str]:
+        """Names of runs that cannot be read: a full disk had no room for the file."""
+        whole = {run.name for run in self.all()}
+        return [name for name in self._names() if name not in whole]
+
+    def require(self, name: str) -> None:
+        """See that there is a run of a name, if only a broken one.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        names = self._names()
+        if name not in names:
+            known = ", ".join(names) or "none"
+            message = f"no run {name!r} here; there are: {known}"
+            raise RunError(message)
+
+    def _names(self) -> list[str]:
+        """Names of all runs, the oldest first."""
+        paths = sorted((self._home / "replay").glob("*"))
+        return [path.name for path in paths if path.is_dir()]
+
     def remove(self, name: str) -> None:
         """Remove a run's directory."""
         shutil.rmtree(self.place(name), ignore_errors=True)
+
+    # --- rows of the tables, before there is a run ---
+
+    def copy(self) -> Path:
+        """Where this process keeps the rows until the run has a name."""
+        return self._home / "replay" / f"source-{os.getpid()}.part"
+
+    def left_copies(self) -> list[Path]:
+        """Such files of processes that are gone."""
+        paths = sorted((self._home / "replay").glob("source-*.part"))
+        return [path for path in paths if _is_left(path)]
 
     # --- who works on it ---
 
@@ -189,3 +230,16 @@ class Runs:
         with contextlib.suppress(FileNotFoundError):
             return (self.place(name) / REQUEST).read_text()
         return ""
+
+
+def _is_left(path: Path) -> bool:
+    """Whether a copy's process is gone; who has its pid now began after the copy."""
+    of = COPY.fullmatch(path.name)
+    if of is None:
+        return False
+    now = identify(int(of[1]))
+    try:
+        written = path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return now is None or now.started > written + START_TOLERANCE

@@ -164,7 +164,8 @@ SELECT
     (v.percentile ->> 'value')::double precision AS percentile,
     (v.percentile ->> 'n')::integer AS percentile_n,
     coalesce(p.reason, v.percentile ->> 'reason') AS percentile_reason,
-    p.as_of, p.rev_p, p.rev_m, p.rev_v
+    p.as_of, p.rev_p, p.rev_m, p.rev_v,
+    coalesce(p.reason, v.trend ->> 'strength_reason') AS trend_strength_reason
 FROM analytics.position_statistics AS p
 LEFT JOIN LATERAL json_to_record(p.content) AS v (
     volatility json, har json, trend json, percentile json
@@ -224,7 +225,8 @@ SELECT
     (c.volatility #>> '{percentile,value}')::double precision AS percentile,
     (c.volatility #>> '{percentile,n}')::integer AS percentile_n,
     c.volatility #>> '{percentile,reason}' AS percentile_reason,
-    r.as_of, r.rev_p, r.rev_m, r.rev_v
+    r.as_of, r.rev_p, r.rev_m, r.rev_v,
+    c.volatility #>> '{trend,strength_reason}' AS trend_strength_reason
 FROM analytics.portfolio_risk AS r
 CROSS JOIN LATERAL json_to_record(r.content) AS c (volatility json, twr_volatility json);
 

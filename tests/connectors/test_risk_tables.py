@@ -5,10 +5,11 @@ What the engine says of a world is written by the sink and read back.
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,12 +18,14 @@ from typer.testing import CliRunner
 
 from analytics.factors import Factors
 from connectors.postgres import apply_schema, connect
+from connectors.schemas import json_schema
 from connectors.settings import PostgresSettings
 from connectors.sink import FAMILIES, SYMBOLS, Written
 from connectors.sink_postgres import PostgresSink
 from connectors.why import Why, WhyError, find, window_length
 from connectors.why_inputs import Asked
 from deltafolio.cli import app
+from deltafolio.why_cmds import lines
 from tests.connectors.result_records import Made
 from tests.connectors.risk_world import CALENDAR, DAYS, NEWEST, risk_records
 
@@ -99,6 +102,7 @@ async def test_a_lot_has_the_statistics_of_its_symbol(database):
     moves = await database.of_lot("position_volatility", 1)
     assert moves["volatility_252"] == symbol["volatility"]["252"]["value"]
     assert moves["trend_direction"] == symbol["trend"]["direction"]
+    assert moves["trend_strength_reason"] is symbol["trend"]["strength_reason"] is None
     late = await database.of_lot("position_volatility", 4)
     assert (late["volatility_252"], late["reason_252"]) == (None, "too_few")
 
@@ -161,6 +165,33 @@ async def test_both_volatilities_of_a_portfolio(database):
     assert row["volatility_63"] == risk["volatility"]["63"]["value"]
     assert row["twr_volatility_63"] == risk["twr_volatility"]["63"]["value"]
     assert row["har"] == risk["volatility"]["har"]["value"]
+
+
+async def test_a_null_strength_of_a_trend_says_why(database):
+    """Of a flat series the slope is there, and the strength is not."""
+    flat = {"slope": 0.0, "strength": None, "strength_reason": "constant"}
+    for table, place in (
+        ("symbol_statistics", ("trend",)),
+        ("portfolio_risk", ("volatility", "trend")),
+    ):
+        query = (
+            f"UPDATE analytics.{table} "
+            "SET content = jsonb_set(content::jsonb, $1, $2::jsonb)::json"
+        )
+        await database.connection.execute(query, place, json.dumps(flat))
+    lot = await database.of_lot("position_volatility", 1)
+    [row] = await database.fetch(
+        "SELECT * FROM analytics.portfolio_volatility "
+        f"WHERE portfolio_id = 1 AND session = '{LAST}'"
+    )
+    for said in (lot, row):
+        assert (said["trend_slope"], said["trend_strength"]) == (0, None)
+        assert (said["trend_reason"], said["trend_strength_reason"]) == (
+            None,
+            "constant",
+        )
+        # CREATE OR REPLACE VIEW only appends columns.
+        assert list(said.keys())[-1] == "trend_strength_reason"
 
 
 async def test_pairs_stand_beside_the_right_names(database):
@@ -261,6 +292,20 @@ async def test_why_a_beta(database):
     assert answer.revision == {"p": 1, "m": 1, "v": 1}
 
 
+async def test_own_returns_begin_with_the_portfolio_and_others_before(database):
+    """Results begin at the sixth session here, a week before the one asked about."""
+    first, day = (date.fromordinal(DAYS[n]) for n in (5, 12))
+    asked = Why(database.connection, CALENDAR, Factors())
+    own = await asked.answer(1, str(day), "twr_volatility.21", 0)
+    assert (own.window.first, own.window.last) == (first, day)
+    assert own.window.sessions == 8
+    names = await asked.answer(1, str(day), "volatility.21", 0)
+    assert names.window.first == date.fromordinal(DAYS[0])
+    whole = await ask(database, "twr_volatility.21")
+    assert whole.window.first == date.fromordinal(DAYS[NEWEST - 20])
+    assert whole.window.sessions == 21
+
+
 async def test_why_money(database):
     answer = await ask(database, "nav")
     assert answer.window is None
@@ -325,6 +370,21 @@ async def test_what_cannot_be_explained_is_said(
     asked = Why(database.connection, CALENDAR, Factors())
     with pytest.raises(WhyError, match=words.replace("|", ".")):
         await asked.answer(portfolio, session, metric)
+
+
+async def test_a_null_cause_is_told_alike_by_the_command_the_schemas_and_the_words(
+    database,
+):
+    """Of several changes the newest is the cause, so null is not of several."""
+    answer = await ask(database, "nav")
+    said = list(lines(replace(answer, cause=None)))[-1]
+    schema = json_schema("snapshots")["$defs"]["Snapshot"]["properties"]["cause"]
+    formulas = (Path(__file__).parents[2] / "docs" / "formulas.md").read_text()
+    for text in (said, schema["description"], formulas):
+        assert "no change of a row is known to have moved it: time passed" in text
+        assert "took the partition over from an earlier checkpoint" in text
+    assert "newest" in schema["description"]
+    assert "several changes at once" not in said
 
 
 def test_names_with_dots_are_found():

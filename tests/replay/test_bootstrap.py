@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from analytics.calendar import Calendar
 from analytics.rows import Change, Lot, Price, Version
 from connectors.debezium import Decoded, Refused
 from connectors.journal import decode, partition_of
 from connectors.settings import IntakeSettings, Settings, TopicSettings
-from replay.bootstrap import MARKET, _Writer, stored_records
+from replay.bootstrap import MARKET, _Writer, bootstrap, stored_records
 from replay.errors import WorkError
 
 TODAY = 738_900
@@ -74,6 +76,21 @@ def test_prices_dated_ahead_and_refused_rows_do_not_count(tmp_path: Path) -> Non
     assert writer.refused == 1
     assert writer.facts.days == {TODAY}
     assert sum(writer.counts) == 2
+
+
+async def test_nothing_of_a_longer_file_that_was_left_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed may have had the same pid, so the same file."""
+
+    async def read_rows(_dsn: object, _days: object, take: Callable) -> None:
+        take(Decoded((price(TODAY),)))
+
+    monkeypatch.setattr("replay.bootstrap.read_rows", read_rows)
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 10_000)
+    await bootstrap(SETTINGS, Calendar([TODAY], [0], TODAY, TODAY), TODAY, path)
+    assert [log for log, _ in stored_records(path)] == [MARKET]
 
 
 @pytest.mark.parametrize("lost", [1, 5, 20])
