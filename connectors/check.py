@@ -9,7 +9,7 @@ rows, and every cell is compared. While changes are on their way the two differ:
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import date
 from functools import partial
 from typing import Any, TypeAlias
@@ -22,7 +22,9 @@ from analytics.calendar import Calendar
 from analytics.factors import Factors
 from analytics.results import ALL_FAMILIES
 from connectors.exchange import exchange_today, exchange_zone
-from connectors.postgres import Connection, connect, quote
+from connectors.ids import named
+from connectors.postgres import Connection, connect
+from connectors.source_tables import SOURCE, column, select_source
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 Records: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
@@ -30,82 +32,7 @@ Records: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
 CHUNK = 20
 RETRY_SECONDS = 0.5
 NEW_YORK = "XNYS"
-NAMED = 10
-"""So many ids are named in a message."""
 FAMILIES = ("snapshots", "positions")
-
-# Columns of the source tables that the oracle reads. Dates that Python has no
-# value for are read as infinite (which no calendar holds); of deleted_at it only
-# matters whether it is set.
-SOURCE: Mapping[str, Sequence[str]] = {
-    "portfolios": ("id", "inception_date", "equity_balance", "deleted_at"),
-    "positions": (
-        "id",
-        "portfolio_id",
-        "symbol",
-        "position_type",
-        "investment_class",
-        "quantity",
-        "entry_price",
-        "entry_date",
-        "exit_price",
-        "exit_date",
-        "underlying_symbol",
-        "strike_price",
-        "expiration_date",
-        "last_price",
-        "deleted_at",
-    ),
-    "equity_changes": (
-        "id",
-        "portfolio_id",
-        "change_type",
-        "amount",
-        "change_date",
-        "deleted_at",
-    ),
-    "position_realized_events": (
-        "id",
-        "portfolio_id",
-        "position_id",
-        "trade_date",
-        "quantity_closed",
-        "exit_price",
-        "realized_pnl",
-        "deleted_at",
-    ),
-    "market_data_cache": (
-        "symbol",
-        "date",
-        "open",
-        "high",
-        "low",
-        "close",
-        "adj_close",
-    ),
-    "company_profiles": ("symbol", "sector", "is_etf"),
-    "benchmarks_sector_weights": (
-        "id",
-        "benchmark_code",
-        "sector",
-        "weight",
-        "effective_date",
-    ),
-}
-# Columns that a table may lack: where they are, the door checks them.
-OPTIONAL: Mapping[str, Sequence[str]] = {"market_data_cache": ("open", "high", "low")}
-DATES = frozenset(
-    {
-        "inception_date",
-        "entry_date",
-        "exit_date",
-        "expiration_date",
-        "change_date",
-        "trade_date",
-        "date",
-        "effective_date",
-    }
-)
 
 
 async def check_until(
@@ -255,7 +182,7 @@ class Check:
         """Rows of every source table; of prices, what intake has not held back."""
         tables: dict[str, list[asyncpg.Record]] = {}
         for number, (table, columns) in enumerate(SOURCE.items()):
-            shown = ", ".join(_column(name) for name in columns)
+            shown = ", ".join(column(name) for name in columns)
             where, bounds = "", []
             if table == "market_data_cache":
                 where, bounds = "WHERE date <= $1", [self._newest_day()]
@@ -268,41 +195,12 @@ class Check:
         return date.fromordinal(self._today())
 
 
-def select_source(schema: str, table: str, shown: str, where: str = "") -> str:
-    """Query of a source table ``t``; of ``OPTIONAL`` columns those it lacks are null.
-
-    A name that the table has not is looked for outside of the inner query.
-    """
-    query = f"SELECT {shown} FROM {quote(schema)}.{quote(table)} AS t {where}"  # noqa: S608
-    absent = OPTIONAL.get(table)
-    if absent is None:
-        return query
-    nulls = ", ".join(f"NULL::numeric AS {quote(name)}" for name in absent)
-    return (
-        f"SELECT found.* FROM (SELECT {nulls}) AS absent "  # noqa: S608
-        f"CROSS JOIN LATERAL ({query}) AS found"
-    )
-
-
 def _compare(
     result: Comparison, family: str, expected: Records, found: Records
 ) -> None:
     for owner, session in sorted(expected.keys() | found.keys()):
         where = (owner, session)
         result.record(family, *where, expected.get(where), found.get(where))
-
-
-def _column(name: str) -> str:
-    if name in DATES:
-        return (
-            f"CASE WHEN {name} < '0001-01-01' THEN '-infinity' "
-            f"WHEN {name} > '9999-12-31' THEN 'infinity' ELSE {name} END AS {name}"
-        )
-    if name == "deleted_at":
-        return "CASE WHEN deleted_at IS NOT NULL THEN 'epoch'::timestamptz END AS " + (
-            name
-        )
-    return name
 
 
 async def _ids(
@@ -317,10 +215,8 @@ async def _ids(
     known |= {row["portfolio_id"] for row in rows}
     if portfolios is None:
         return sorted(known)
-    if unknown := sorted(set(portfolios) - known):
-        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-        named = ", ".join(map(str, unknown[:NAMED])) + more
-        message = f"there are no rows and no results of portfolio {named}"
+    if unknown := set(portfolios) - known:
+        message = f"there are no rows and no results of portfolio {named(unknown)}"
         raise ValueError(message)
     return sorted(set(portfolios))
 

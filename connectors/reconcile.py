@@ -33,11 +33,11 @@ from analytics.calendar import Calendar
 from analytics.columns import EPOCH_ORDINAL
 from analytics.rows import TABLES, Change, Row
 from analytics.validity import Refusal, validate
-from connectors.check import DATES, SOURCE, select_source
 from connectors.journal import JournalFormatError, decode
 from connectors.kafka import read_to_end
 from connectors.postgres import Connection, connect, quote
 from connectors.settings import Settings
+from connectors.source_tables import DATES, SOURCE, select_source
 
 Key: TypeAlias = tuple[int | str, ...]
 Place: TypeAlias = tuple[Key, int | None]

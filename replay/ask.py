@@ -8,12 +8,10 @@ from datetime import date
 import msgspec
 
 from analytics.calendar import Calendar, OutOfCalendarError
+from connectors.ids import named
 from replay.errors import AskError
 from replay.logs import Head, Prefix, Then
 from replay.sources import Source
-
-NAMED = 10
-"""So many ids are named in a message."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -235,10 +233,7 @@ def _portfolios(ask: Ask, facts: Facts) -> set[int]:
             message = f"{_where(ask)} has no portfolios{_by(ask)}"
             raise AskError(message)
         return facts.portfolios
-    unknown = sorted(set(ask.portfolios) - facts.portfolios)
-    if unknown:
-        named = ", ".join(map(str, unknown[:NAMED]))
-        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-        message = f"no such portfolio in {_where(ask)}{_by(ask)}: {named}{more}"
+    if unknown := set(ask.portfolios) - facts.portfolios:
+        message = f"no such portfolio in {_where(ask)}{_by(ask)}: {named(unknown)}"
         raise AskError(message)
     return set(ask.portfolios)

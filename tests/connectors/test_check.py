@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 from analytics.batch import Oracle
 from analytics.batch.compare import COUNTS, MONEY, QUALITY, SNAPSHOT
 from analytics.batch.nested import cells
-from connectors.check import SOURCE, check, check_until
+from connectors.check import check, check_until
 from connectors.postgres import apply_schema
 from connectors.settings import PostgresSettings
+from connectors.source_tables import SOURCE
 from deltafolio.check_cmds import register
 from tests.analytics.tiny_world import (
     CALENDAR,
