@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from analytics.results import MONEY_FAMILIES
 from connectors.deadletters import read_letters
 from connectors.kafka import read_to_end, started_producer
-from connectors.runs import CATCH_UP, DONE, read_run
+from connectors.runs import CATCH_UP, DONE, RUNNING, RunRecord, read_run
 from connectors.stack import StackInfo
 from connectors.steps import Step
 from streams.metrics import Phase
@@ -61,12 +62,23 @@ async def test_results_equal_a_fresh_engine_and_a_restart_repeats_nothing(world)
     await world.assert_no_record_skipped()
 
 
-async def its_catch_up_is_told(world: JournalWorld) -> None:
+async def told_run(world: JournalWorld) -> RunRecord:
+    """Read what was told last of the only run."""
     runs = {}
     async for records in read_to_end(world.settings, world.settings.topics.runs):
         runs |= {record.key: read_run(record.value) for record in records}
     (run,) = runs.values()
     assert run is not None
+    return run
+
+
+async def its_catch_up_is_told(world: JournalWorld) -> None:
+    run = await told_run(world)
+    # A worker looks once a second whether it has caught up, and may just have looked.
+    until = time.monotonic() + 20
+    while run.status == RUNNING and time.monotonic() < until:
+        await asyncio.sleep(0.2)
+        run = await told_run(world)
     assert (run.kind, run.status) == (CATCH_UP, DONE), run
     assert min(run.counts["rows"], run.counts["snapshots"]) > 0
     assert run.first is not None
