@@ -8,7 +8,6 @@ rows, and every cell is compared. While changes are on their way the two differ:
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import date
 from functools import partial
@@ -20,8 +19,6 @@ from analytics.batch import Oracle, Tables
 from analytics.batch.compare import Comparison
 from analytics.calendar import Calendar
 from analytics.factors import Factors
-from analytics.results import ALL_FAMILIES
-from connectors.exchange import exchange_today, exchange_zone
 from connectors.ids import named
 from connectors.postgres import Connection, connect
 from connectors.source_tables import SOURCE, column, select_source
@@ -31,7 +28,6 @@ Records: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
 
 CHUNK = 20
 RETRY_SECONDS = 0.5
-NEW_YORK = "XNYS"
 FAMILIES = ("snapshots", "positions")
 
 
@@ -40,10 +36,10 @@ async def check_until(
     schema: str,
     calendar: Calendar,
     *,
+    today: Callable[[], int],
     portfolios: Collection[int] | None = None,
     wait: float = 0.0,
     progress: Progress | None = None,
-    today: Callable[[], int] | None = None,
     factors: Factors | None = None,
     families: Collection[str] = FAMILIES,
 ) -> Comparison:
@@ -53,11 +49,11 @@ async def check_until(
     ----------
     portfolios
         Ids; with all (None) the symbols' records are compared too.
+    today
+        Tells the exchange's date (``exchange_today``): prices after it are held back
+        by intake.
     families
         Those that are published (``settings.worker.families``).
-    today
-        Tells the exchange's date: prices after it are held back by intake. That of
-        New York when None.
 
     Raises
     ------
@@ -66,7 +62,7 @@ async def check_until(
     ValueError
         When one of ``portfolios`` has neither rows nor results.
     """
-    make = partial(Check, calendar, portfolios, progress, today, factors, families)
+    make = partial(Check, calendar, today, portfolios, progress, factors, families)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     connection = await connect(dsn, "check")
@@ -84,29 +80,15 @@ async def check_until(
         await connection.close()
 
 
-async def check(
-    connection: Connection,
-    schema: str,
-    calendar: Calendar,
-    portfolios: Collection[int] | None = None,
-) -> Comparison:
-    """Compare every record of these portfolios (all when None), once.
-
-    Risk and symbols too, whatever is published.
-    """
-    made = Check(calendar, portfolios, families=ALL_FAMILIES)
-    return await made.run(connection, schema)
-
-
 class Check:
     """One comparison. A hasty one ends with the chunk that has a difference."""
 
     def __init__(
         self,
         calendar: Calendar,
+        today: Callable[[], int],
         portfolios: Collection[int] | None = None,
         progress: Progress | None = None,
-        today: Callable[[], int] | None = None,
         factors: Factors | None = None,
         families: Collection[str] = FAMILIES,
         *,
@@ -115,7 +97,7 @@ class Check:
         self._calendar = calendar
         self._portfolios = portfolios
         self._say = progress or (lambda stage, done, total: None)
-        self._today = today or exchange_today(exchange_zone(NEW_YORK), time.time)
+        self._today = today
         self._factors = factors
         self._families = families
         self._hasty = hasty

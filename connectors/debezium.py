@@ -46,6 +46,10 @@ LAST_INSTANT = 253_402_300_799_999_999
 MAX_TEXT = 10_000
 """Characters of a key or a column from which on no result could carry it."""
 
+MAX_DEPTH = 100
+"""Levels of objects and lists in a value; Debezium's have four."""
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+
 
 class Trouble(StrEnum):
     """Why an envelope (not its row) is refused."""
@@ -131,6 +135,7 @@ class _Boundary(msgspec.Struct, gc=False):
     event_count: Int64 | None = None
 
 
+_MARKS = re.compile(rb'["\\\[\]{}]').finditer
 _LSN = re.compile(r"[0-9]{1,18}").fullmatch
 _TX = re.compile(r"[0-9]{1,20}").fullmatch
 _envelope = msgspec.json.Decoder(_Envelope).decode
@@ -153,6 +158,8 @@ def decode(value: bytes | None, calendar: Calendar, floor: int = 0) -> Decoded:
     """
     if value is None:
         return Decoded(ignored="tombstone")
+    if _is_too_deep(value):
+        return Decoded(refused=Refused(Trouble.BROKEN_JSON, "", TOO_DEEP))
     try:
         envelope = _envelope(value)
     except JSON_ERRORS as error:
@@ -175,6 +182,8 @@ def decode_marker(value: bytes | None) -> Marker | Refused | None:
     """
     if value is None:
         return None
+    if _is_too_deep(value):
+        return Refused(Trouble.BROKEN_JSON, "", TOO_DEEP)
     try:
         boundary = _boundary(value)
     except JSON_ERRORS as error:
@@ -186,6 +195,29 @@ def decode_marker(value: bytes | None) -> Marker | Refused | None:
     if not known or not _LSN(lsn) or not _TX(tx):
         return Refused(Trouble.UNKNOWN_OPERATION, "status", boundary.status)
     return Marker(tx, boundary.event_count or 0, int(lsn))
+
+
+def _is_too_deep(value: bytes) -> bool:
+    """Whether a value is nested deeper than `MAX_DEPTH`.
+
+    Left to the decoder it would depend on how deep its caller's stack is.
+    """
+    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
+        return False
+    depth, escaped, in_text = 0, -1, False
+    for found in _MARKS(value):
+        mark, at = found[0], found.start()
+        if at == escaped:
+            continue
+        if mark == b"\\":
+            escaped = at + 1
+        elif mark == b'"':
+            in_text = not in_text
+        elif not in_text:
+            depth += 1 if mark in b"[{" else -1
+            if depth > MAX_DEPTH:
+                return True
+    return False
 
 
 def transaction_name(identity: str) -> str:

@@ -1,5 +1,6 @@
 """The exchange's own clock: which date it is there."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -17,18 +18,20 @@ def exchange_zone(name: str) -> tzinfo:
     return zone
 
 
-def exchange_today(zone: tzinfo, now: Callable[[], float]) -> Callable[[], int]:
-    """Make a clock that tells the exchange's date, as an ordinal.
+def exchange_today(
+    name: str, now: Callable[[], float] = time.time
+) -> Callable[[], int]:
+    """Make a clock that tells the date at an exchange, as an ordinal.
 
     A session begins with the first second of its date at the exchange.
 
     Examples
     --------
-    >>> from zoneinfo import ZoneInfo
-    >>> noon_in_utc = exchange_today(ZoneInfo("Asia/Tokyo"), lambda: 15 * 3600.0)
-    >>> date.fromordinal(noon_in_utc()).isoformat()
+    >>> tokyo = exchange_today("XTKS", lambda: 15 * 3600.0)  # midnight there
+    >>> date.fromordinal(tokyo()).isoformat()
     '1970-01-02'
     """
+    zone = exchange_zone(name)
 
     def today() -> int:
         at = datetime.fromtimestamp(now(), UTC)

@@ -15,7 +15,6 @@ from aiokafka import (
     AIOKafkaProducer,
     ConsumerRecord,
     TopicPartition,
-    codec,
 )
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
@@ -28,6 +27,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
+from connectors import aiokafka_patch
 from connectors.kafka_security import reveal, tls_context, why_refused
 from connectors.settings import Settings
 
@@ -39,11 +39,6 @@ SEND_TIMEOUT_MS = 120_000
 """What is to be sent outlives a broker's restart, however slow. Who stands still for
 too long is ended by its own watch (``connectors.health``), which comes before this."""
 
-ZSTD_LEVEL = 1
-"""Of what every producer sends. JSON that is mostly digits of doubles gets smaller with
-1 than with 3, the default (3.80 to 3.55 times, for records of risk), in half the time.
-"""
-
 COORDINATOR_SECONDS = 30.0
 """How long a group's coordinator is asked again: the very first group waits for its
 topic to be made, and a broker that starts, or stood still, has no answer yet."""
@@ -51,6 +46,7 @@ topic to be made, and a broker that starts, or stood still, has no answer yet.""
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments that every aiokafka client takes."""
+    aiokafka_patch.install()
     kafka = settings.kafka
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap,
@@ -74,8 +70,6 @@ def make_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
     Idempotent, acknowledged by all replicas, no transactions: those leave holes in
     the logs, and the logs' readers check that there are none.
     """
-    # aiokafka takes no level; its own default is one of this function.
-    codec.zstd_encode.__defaults__ = (ZSTD_LEVEL,)
     chosen = {
         "enable_idempotence": True,
         "acks": "all",

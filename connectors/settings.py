@@ -36,9 +36,9 @@ from pydantic_settings import (
 
 from analytics.factors import SAMPLE_FACTORS, Factors
 
-SECRETS_VARIABLE = "DELTAFOLIO_SECRETS"
+PREFIX = "DELTAFOLIO_"
 
-PREFIX = "deltafolio_"
+SECRETS_VARIABLE = f"{PREFIX}SECRETS"
 
 SAMPLE = "sample"
 """Word for the factors that the sample data have."""
@@ -293,7 +293,7 @@ class Settings(BaseSettings):
     """All settings. ``Settings.load(home)`` is the usual way in."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DELTAFOLIO_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="ignore",
         frozen=True,
@@ -324,6 +324,7 @@ class Settings(BaseSettings):
 
         A directory of secrets, as Docker and Kubernetes mount them, lies between.
         """
+        _refuse_unknown_groups(settings_cls)
         secrets = NestedSecretsSettingsSource(
             file_secret_settings,
             secrets_dir=os.environ.get(SECRETS_VARIABLE) or None,
@@ -346,7 +347,6 @@ class Settings(BaseSettings):
         where = base.home if home is None else home
         file = where / "settings.json"
         stored = _stored(file) if file.exists() else {}
-        _refuse_unknown_groups(cls)
         # A directory that was asked for by name wins over DELTAFOLIO_HOME.
         return cls(**stored).model_copy(update={"home": where})
 
@@ -375,7 +375,8 @@ def _stored(file: Path) -> dict[str, Any]:
 def _refuse_unknown_groups(of: type[BaseSettings]) -> None:
     """Refuse what nobody would heed: the name of a group that is misspelt."""
     for name in os.environ:
-        group, parted, _ = name.lower().removeprefix(PREFIX).partition("__")
-        if name.lower().startswith(PREFIX) and parted and group not in of.model_fields:
+        prefix, text = name[: len(PREFIX)].upper(), name[len(PREFIX) :].lower()
+        group, parted, _ = text.partition("__")
+        if prefix == PREFIX and parted and group not in of.model_fields:
             message = f"{name}: there is no group {group!r} of settings"
             raise SettingsError(message)

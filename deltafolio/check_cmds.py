@@ -1,7 +1,6 @@
 """``deltafolio check``: whether every published number is what the rows say."""
 
 import asyncio
-import time
 from typing import Annotated
 
 import asyncpg  # type: ignore[import-untyped]
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from connectors.calendar import load_calendar
 from connectors.check import check_until
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.settings import Settings
 
 DIFFERENT, FAILED = 1, 2
@@ -53,7 +52,7 @@ def check(
                     portfolios=wanted,
                     wait=wait,
                     progress=Shown(bar),
-                    today=exchange_today(exchange_zone(bounds.name), time.time),
+                    today=exchange_today(bounds.name),
                     factors=settings.factors,
                     families=settings.worker.families,
                 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from analytics.factors import SAMPLE_FACTORS
 from connectors.calendar import load_calendar
 from connectors.check import check_until
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.postgres import Connection, apply_schema, connect
 from connectors.settings import Settings
 from connectors.sink import FAMILIES
@@ -153,7 +152,7 @@ async def check(screen: Screen, settings: Settings) -> int:
             settings.postgres.source_schema,
             load_calendar(bounds.name, bounds.start, bounds.end),
             wait=CHECK_SECONDS,
-            today=exchange_today(exchange_zone(bounds.name), time.time),
+            today=exchange_today(bounds.name),
             factors=settings.factors,
             families=settings.worker.families,
             progress=lambda what, done, total: stage.say(f"{what} {done} of {total}"),

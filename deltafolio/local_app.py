@@ -16,6 +16,8 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from connectors.settings import (
+    PREFIX,
+    SECRETS_VARIABLE,
     ConnectSettings,
     KafkaSettings,
     PostgresSettings,
@@ -51,8 +53,12 @@ def stack_settings(info: StackInfo) -> Settings:
 
 def other_servers() -> list[str]:
     """Variables of the environment that point commands to servers of their own."""
-    groups = tuple(f"DELTAFOLIO_{name}" for name in ("POSTGRES", "KAFKA", "CONNECT"))
-    return sorted(name for name in os.environ if name.upper().startswith(groups))
+    groups = tuple(f"{PREFIX}{name}" for name in ("POSTGRES", "KAFKA", "CONNECT"))
+    return sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(groups) or name == SECRETS_VARIABLE
+    )
 
 
 def save_settings(settings: Settings) -> Path:

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from analytics.calendar import Calendar
 from connectors.calendar import load_calendar
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.runs import FAILED, RUNNING, STOPPED, tell_run
 from connectors.settings import Settings
 from deltafolio.replay_crew import LocalCrew
@@ -61,8 +61,7 @@ async def begin(settings: Settings, ask: Ask) -> Run:
     AskError
         If it cannot be had.
     """
-    zone = exchange_zone(settings.calendar.name)
-    today = exchange_today(zone, time.time)()
+    today = exchange_today(settings.calendar.name)()
     check_dates(ask, date.fromordinal(today))
     calendar, runs = calendar_of(settings), Runs(settings.home)
     if ask.source is Source.POSTGRES:

@@ -148,7 +148,7 @@ async def _asked(
 async def _oracle(settings: Settings, calendar: Calendar, ask: Ask, wait: float) -> int:
     """Compare with an independent computation too; how many cells differ."""
     from connectors.check import check_until
-    from connectors.exchange import exchange_today, exchange_zone
+    from connectors.exchange import exchange_today
 
     checked = await check_until(
         settings.postgres.dsn.get_secret_value(),
@@ -156,7 +156,7 @@ async def _oracle(settings: Settings, calendar: Calendar, ask: Ask, wait: float)
         calendar,
         portfolios=ask.portfolios,
         wait=wait,
-        today=exchange_today(exchange_zone(settings.calendar.name), time.time),
+        today=exchange_today(settings.calendar.name),
         factors=settings.factors,
         families=ask.families,
     )

@@ -9,7 +9,7 @@ from datetime import date
 import msgspec
 
 from analytics.results import RISK, SNAPSHOTS
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.settings import Settings
 from deltafolio.replay_run import calendar_of
 from deltafolio.replay_screen import plan_lines
@@ -60,8 +60,7 @@ async def begin_what_if(
         workers,
         families,
     )
-    zone = exchange_zone(settings.calendar.name)
-    check_dates(ask, date.fromordinal(exchange_today(zone, time.time)()))
+    check_dates(ask, date.fromordinal(exchange_today(settings.calendar.name)()))
     plan = make_plan(ask, facts, prefix, calendar)
     rows = await rows_of(settings, prefix, edits)
     edited = apply(edits, Grounds(rows, max(days), settings.factors, calendar))

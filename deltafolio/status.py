@@ -17,7 +17,7 @@ from connectors.capture_status import (
     capture_status,
 )
 from connectors.capture_watch import History
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.postgres import Connection, connect
 from connectors.prices import Prices, read_prices
 from connectors.settings import Settings
@@ -106,7 +106,7 @@ async def _lags(settings: Settings, connection: Connection) -> list[Lag] | str:
 async def _prices(settings: Settings, connection: Connection) -> Prices | str | None:
     dates, schema = settings.calendar, settings.postgres.source_schema
     calendar = load_calendar(dates.name, dates.start, dates.end)
-    today = exchange_today(exchange_zone(dates.name), time.time)()
+    today = exchange_today(dates.name)()
     try:
         return await read_prices(connection, schema, calendar, today)
     except asyncpg.PostgresError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.kafka import started_producer
 from connectors.settings import Settings
 from replay.ask import Ask, Facts
@@ -63,8 +63,8 @@ def then_of(settings: Settings, as_of: int | None) -> Then | None:
     """Say what was known at a time; None if all of it counts."""
     if as_of is None:
         return None
-    zone = exchange_zone(settings.calendar.name)
-    return Then(as_of, exchange_today(zone, lambda: as_of / 1_000_000)())
+    today = exchange_today(settings.calendar.name, lambda: as_of / 1_000_000)
+    return Then(as_of, today())
 
 
 async def feed(

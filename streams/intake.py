@@ -35,7 +35,7 @@ from connectors.calendar import load_calendar
 from connectors.capture import signal_topic
 from connectors.deadletters import Place, encode_letter, letter_of
 from connectors.debezium import Refused
-from connectors.exchange import exchange_today, exchange_zone
+from connectors.exchange import exchange_today
 from connectors.health import Pulse, watched
 from connectors.journal import JournalFormatError
 from connectors.kafka import (
@@ -121,7 +121,7 @@ class Intake:
         self._settings = settings
         bounds = settings.calendar
         self._calendar = load_calendar(bounds.name, bounds.start, bounds.end)
-        self._today = exchange_today(exchange_zone(bounds.name), now)
+        self._today = exchange_today(bounds.name, now)
         self._done = done
         self._owner = _Owner()
         self._consumer: AIOKafkaConsumer = None

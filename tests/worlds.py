@@ -24,6 +24,7 @@ from analytics.calendar import Calendar
 from analytics.results import MONEY_FAMILIES
 from connectors.calendar import load_calendar
 from connectors.check import check_until
+from connectors.exchange import exchange_today
 from connectors.postgres import apply_schema, connect
 from connectors.settings import (
     ConnectSettings,
@@ -142,6 +143,7 @@ class World:
             self.dsn,
             settings.postgres.source_schema,
             calendar_of(settings),
+            today=exchange_today(settings.calendar.name),
             wait=wait,
             factors=settings.factors,
             families=settings.worker.families,

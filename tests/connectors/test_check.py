@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 from analytics.batch import Oracle
 from analytics.batch.compare import COUNTS, MONEY, QUALITY, SNAPSHOT
 from analytics.batch.nested import cells
-from connectors.check import check, check_until
+from analytics.results import ALL_FAMILIES
+from connectors.check import Check, check_until
+from connectors.exchange import exchange_today
 from connectors.postgres import apply_schema
 from connectors.settings import PostgresSettings
 from connectors.source_tables import SOURCE
@@ -156,6 +158,24 @@ async def database(postgres: PostgresSettings) -> AsyncIterator[asyncpg.Connecti
     await connection.close()
 
 
+TODAY = exchange_today("XNYS")
+
+
+async def check(
+    connection: asyncpg.Connection,
+    schema: str,
+    calendar: Any,
+    portfolios: set[int] | None = None,
+) -> Any:
+    """Compare every record once, risk and symbols too, whatever is published."""
+    made = Check(calendar, TODAY, portfolios, families=ALL_FAMILIES)
+    return await made.run(connection, schema)
+
+
+async def until_equal(dsn: str, **how: Any) -> Any:
+    return await check_until(dsn, "public", CALENDAR, **{"today": TODAY, **how})
+
+
 def differences(found: Any) -> tuple[int, str]:
     return found.differ, "" if found.first is None else found.first.column
 
@@ -249,10 +269,13 @@ async def test_prices_need_a_close_and_nothing_else(database, postgres):
     dsn = postgres.dsn.get_secret_value()
     bad = "update market_data_cache set high = -1 where symbol = 'A'"
     await database.execute(bad)
-    assert (await check_until(dsn, "public", CALENDAR)).differ > 0
+    assert (await until_equal(dsn)).differ > 0
     drop = "alter table market_data_cache drop open, drop high, drop low"
     await database.execute(drop)
-    assert differences(await check_until(dsn, "public", CALENDAR)) == (0, "")
+    assert differences(await until_equal(dsn)) == (
+        0,
+        "",
+    )
 
 
 async def test_waits_until_equal(database, postgres):
@@ -263,11 +286,13 @@ async def test_waits_until_equal(database, postgres):
     def repair(stage: str, done: int, total: int) -> None:
         stages.append((stage, done, total))
 
-    first = await check_until(dsn, "public", CALENDAR, wait=0.1, progress=repair)
+    first = await check_until(
+        dsn, "public", CALENDAR, today=TODAY, wait=0.1, progress=repair
+    )
     assert first.differ > 0
     assert ("tables", len(SOURCE), len(SOURCE)) in stages
     task_row = "update positions set quantity = 10 where id = 1"
-    waiting = check_until(dsn, "public", CALENDAR, wait=30)
+    waiting = until_equal(dsn, wait=30)
     await database.execute(task_row)
     assert (await waiting).differ == 0
 
@@ -275,7 +300,9 @@ async def test_waits_until_equal(database, postgres):
 async def test_a_missing_table_is_an_error(database, postgres):
     await database.execute("drop table company_profiles cascade")
     with pytest.raises(asyncpg.UndefinedTableError):
-        await check_until(postgres.dsn.get_secret_value(), "public", CALENDAR)
+        await check_until(
+            postgres.dsn.get_secret_value(), "public", CALENDAR, today=TODAY
+        )
 
 
 async def run(*arguments: str) -> Any:
@@ -324,6 +351,6 @@ async def test_the_command_fails_in_words(postgres):
 async def test_a_price_of_tomorrow_is_not_read(database, postgres):
     await insert(database, "market_data_cache", price("A", D[6], 1))
     dsn, today = postgres.dsn.get_secret_value(), D[5].toordinal()
-    before = await check_until(dsn, "public", CALENDAR, today=lambda: today)
-    after = await check_until(dsn, "public", CALENDAR, today=lambda: today + 2)
+    before = await until_equal(dsn, today=lambda: today)
+    after = await until_equal(dsn, today=lambda: today + 2)
     assert (before.differ, after.differ > 0) == (0, True)

@@ -13,8 +13,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.producer import message_accumulator
 
+from connectors.aiokafka_patch import ZSTD_LEVEL
 from connectors.health import STALL_S
-from connectors.kafka import ZSTD_LEVEL, make_producer
+from connectors.kafka import make_producer
 from connectors.settings import Settings
 
 HEAD = 61

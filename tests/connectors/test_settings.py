@@ -132,8 +132,9 @@ def test_a_directory_of_secrets_that_is_not_there_is_an_error(monkeypatch, tmp_p
 
 def test_a_misspelt_group_is_told(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("DELTAFOLIO_KAFA__BOOTSTRAP", "kafka:9092")
-    with pytest.raises(SettingsError, match=r"KAFA__BOOTSTRAP: there is no group 'kaf"):
-        Settings.load(tmp_path)
+    for load in (Settings, lambda: Settings.load(tmp_path)):
+        with pytest.raises(SettingsError, match="KAFA__BOOTSTRAP: there is no group"):
+            load()
 
 
 @pytest.mark.parametrize("text", ['{"postgres": "secret', '["secret"]', "\xff"])

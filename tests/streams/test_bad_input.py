@@ -7,6 +7,7 @@ with what was refused, and the journal holds each change of the rest, once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +20,14 @@ from connectors.deadletters import (
     letter_of,
     read_redrive,
 )
-from connectors.debezium import MAX_TEXT, Refused, Trouble, decode, decode_marker
+from connectors.debezium import (
+    MAX_DEPTH,
+    MAX_TEXT,
+    Refused,
+    Trouble,
+    decode,
+    decode_marker,
+)
 from connectors.journal import encode
 from connectors.kafka import MAX_RECORD_BYTES
 from streams.door import Door
@@ -108,6 +116,36 @@ def test_milliseconds_that_do_not_fit_the_journal_do_no_harm():
     message["source"] |= {"ts_us": None, "ts_ms": 2**62}
     [change] = decode(to_bytes(message), CALENDAR).changes
     assert encode([change])
+
+
+def nested(depth: int, text: str = "") -> bytes:
+    """Make a sound row beside which something is nested; the envelope is one level."""
+    message = envelope("c", "market_data_cache", after=PRICE) | {"more": [text, "@"]}
+    inner = b"[" * (depth - 2) + b"]" * (depth - 2)
+    return to_bytes(message).replace(b'"@"', inner)
+
+
+def below(frames: int, work: Callable[[], Any]) -> Any:
+    """Call from a deep stack."""
+    return below(frames - 1, work) if frames else work()
+
+
+@pytest.mark.parametrize("frames", [0, 700])
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 250, 400])
+def test_what_is_too_deep_does_not_depend_on_who_calls(depth, frames):
+    found = below(frames, lambda: decode(nested(depth), CALENDAR))
+    assert (found.refused is None) is (depth <= MAX_DEPTH)
+    assert len(found.changes) == (depth <= MAX_DEPTH)
+    end = to_bytes(marker("END", 7, 9, 1) | {"more": "@"})
+    end = end.replace(b'"@"', b"[" * (depth - 1) + b"]" * (depth - 1))
+    told = below(frames, lambda: decode_marker(end))
+    assert isinstance(told, Refused) is (depth > MAX_DEPTH)
+
+
+def test_brackets_in_a_text_are_text():
+    text = "[{" * 300 + '"\\' + "[" * 300
+    assert decode(nested(3, text), CALENDAR).refused is None
+    assert decode(nested(MAX_DEPTH + 1, text), CALENDAR).refused is not None
 
 
 def test_a_value_of_any_depth_can_be_refused_and_written_down():

@@ -23,6 +23,7 @@ from analytics.factors import Factors, Window
 from analytics.results import ALL_FAMILIES
 from connectors.check import check_until
 from connectors.deadletters import read_letters
+from connectors.exchange import exchange_today
 from connectors.kafka import places_of, started_admin, started_consumer
 from connectors.postgres import connect
 from connectors.reconcile import reconcile_until
@@ -297,6 +298,7 @@ class Rig:
             settings.postgres.dsn.get_secret_value(),
             settings.postgres.source_schema,
             calendar_of(settings),
+            today=exchange_today(settings.calendar.name),
             wait=COMPARE_LIMIT_S,
             factors=settings.factors,
             families=settings.worker.families,
