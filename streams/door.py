@@ -25,7 +25,7 @@ from connectors.settings import Settings
 from streams.holdback import Holdback
 from streams.intake_stats import IntakeStats
 from streams.ledger import Ledger, Offsets
-from streams.moves import Moves, conditions
+from streams.moves import ASKS, Moves, conditions
 from streams.packing import JournalRecord, Packer
 from streams.transactions import Piece, Transactions
 
@@ -256,6 +256,14 @@ class Door:
 
     def _ask_again(self, now: float) -> None:
         """Ask for rows that moved away, and whose arrival was never sent."""
+        for change in self._moves.vain(now):
+            log.warning(
+                "%s %s changed its key and did not come under another, asked for %d "
+                "times: it is gone, or `deltafolio reconcile` names it",
+                change.table,
+                change.key,
+                ASKS,
+            )
         lost = self._moves.lost(now, self.transactions.streamed)
         if not lost:
             return

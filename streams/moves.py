@@ -4,7 +4,9 @@ Debezium writes such a row as a deletion under the old key and a creation under 
 new one. A connector that is stopped in good order between the two goes on behind their
 position, and the creation is never sent (docs/decisions/0002-capture.md). The deletion
 says by a header that a creation follows; where none came although Debezium has gone
-on, and all that Kafka has was read, the row is asked for by a snapshot.
+on, and all that Kafka has was read, the row is asked for by a snapshot. A connector
+that restarts does not read what it was asked meanwhile, so the row is asked for
+again until it comes, three times at most: it may be gone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,22 +20,26 @@ from analytics.rows import Change
 
 LEAVES, ARRIVES = "__debezium.newkey", "__debezium.oldkey"
 
+ASKS, AGAIN_S = 3, 30.0
+"""How often a row is asked for, and seconds until it should have come."""
+
 Place: TypeAlias = tuple[str, int]
 """A table, and a position in PostgreSQL's log."""
 
 
-class _Half(msgspec.Struct, frozen=True):
+class _Half(msgspec.Struct):
     change: Change
     place: TopicPartition
     offset: int
-    seen: float
+    due: float
+    asked: int = 0
 
 
 class Moves:
     """Deletions whose creation was not seen yet.
 
-    Until that came, or the row was asked for, they pin their offsets, so that a
-    restart reads them again.
+    Until that came, or the row was asked for in vain, they pin their offsets, so that
+    a restart reads them again.
 
     Parameters
     ----------
@@ -44,24 +50,29 @@ class Moves:
     def __init__(self, wait: float) -> None:
         self._wait = wait
         self._halves: dict[Place, _Half] = {}
+        self._asked: set[tuple[str, Any]] = set()
 
     def take(
         self, place: TopicPartition, record: Any, changes: Sequence[Change], now: float
     ) -> None:
         """Take a record that was decoded."""
-        if not record.headers or not changes:
+        if not changes:
+            return
+        change = changes[0]
+        if (change.table, change.key) in self._asked:
+            self._forget(change)
+        if not record.headers:
             return
         names = {name for name, _ in record.headers}
-        change = changes[0]
         position = change.table, change.version.lsn
         if LEAVES in names:
-            half = _Half(change, place, record.offset, now)
+            half = _Half(change, place, record.offset, now + self._wait)
             self._halves.setdefault(position, half)
         elif ARRIVES in names:
             self._halves.pop(position, None)
 
     def lost(self, now: float, streamed: int) -> list[Change]:
-        """Take out the deletions whose creation will not come.
+        """Tell the deletions whose creation will not come unless it is asked for.
 
         Parameters
         ----------
@@ -70,12 +81,33 @@ class Moves:
         streamed
             Position of the newest end of a transaction.
         """
+        found = []
+        for position, half in self._halves.items():
+            if position[1] < streamed and half.due <= now and half.asked < ASKS:
+                half.asked, half.due = half.asked + 1, now + AGAIN_S
+                self._asked.add((half.change.table, half.change.key))
+                found.append(half.change)
+        return found
+
+    def vain(self, now: float) -> list[Change]:
+        """Take out the deletions whose row did not come however often it was asked."""
         found = [
-            position
-            for position, half in self._halves.items()
-            if position[1] < streamed and half.seen + self._wait <= now
+            half.change
+            for half in self._halves.values()
+            if half.asked == ASKS and half.due <= now
         ]
-        return [self._halves.pop(position).change for position in found]
+        for change in found:
+            self._forget(change)
+        return found
+
+    def _forget(self, row: Change) -> None:
+        """Let go of every half of a row: it came, or will not."""
+        self._asked.discard((row.table, row.key))
+        self._halves = {
+            position: half
+            for position, half in self._halves.items()
+            if (half.change.table, half.change.key) != (row.table, row.key)
+        }
 
     def pins(self) -> Iterator[tuple[TopicPartition, int]]:
         """Places, and offsets in them that must not be committed beyond."""

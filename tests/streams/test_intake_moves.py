@@ -11,7 +11,7 @@ from connectors.capture import signal_topic
 from connectors.debezium import decode
 from streams.door import Door
 from streams.intake import Intake
-from streams.moves import ARRIVES, LEAVES, conditions
+from streams.moves import AGAIN_S, ARRIVES, ASKS, LEAVES, conditions
 from tests.connectors.envelopes import LOT, PRICE, envelope, marker, to_bytes
 from tests.streams.intake_model import CALENDAR, ENDS, SETTINGS, record
 from tests.streams.test_intake_door import LOTS, PRICES, open_door
@@ -60,7 +60,7 @@ def test_a_move_that_is_whole_asks_for_nothing():
     assert asked(door) == []
 
 
-def test_half_a_move_is_asked_for_once(caplog):
+def test_half_a_move_is_asked_for(caplog):
     door = cut_in_two()
     with caplog.at_level(logging.WARNING):
         door.tick(LATE, 0, caught_up=True)
@@ -70,8 +70,32 @@ def test_half_a_move_is_asked_for_once(caplog):
     [condition] = signal["data"]["additional-conditions"]
     assert signal["data"]["data-collections"] == [table]
     assert condition["filter"].endswith(f"WHERE id IN ({LOT['id']})")
-    door.tick(2 * LATE, 0, caught_up=True)
+    door.tick(LATE + AGAIN_S / 2, 0, caught_up=True)
     assert asked(door) == []
+
+
+def test_it_is_asked_for_again_where_the_connector_did_not_hear():
+    door = cut_in_two()
+    door.tick(LATE, 0, caught_up=True)
+    door.tick(LATE + AGAIN_S, 0, caught_up=True)
+    assert len(asked(door)) == 2
+    take(door, LOTS, move("r", 1), now=LATE + AGAIN_S)
+    door.tick(LATE + 9 * AGAIN_S, 0, caught_up=True)
+    assert asked(door) == []
+
+
+def test_what_never_comes_is_told_and_let_go(caplog):
+    door = cut_in_two()
+    end(door, 779, 29_000_200, 1)
+    for times in range(ASKS):
+        assert door.committable()[LOTS].offset == 0
+        door.tick(LATE + times * AGAIN_S, 0, caught_up=True)
+        assert len(asked(door)) == 1
+    with caplog.at_level(logging.WARNING):
+        door.tick(LATE + ASKS * AGAIN_S, 0, caught_up=True)
+    assert f"positions ({LOT['id']},) changed its key" in caplog.text
+    assert asked(door) == []
+    assert door.committable()[LOTS].offset == 1
 
 
 def test_it_is_not_asked_for_while_the_rest_may_come():
@@ -86,16 +110,17 @@ def test_it_is_not_asked_for_while_the_rest_may_come():
     assert len(asked(door)) == 1
 
 
-def test_its_offset_is_not_committed_before_it_was_asked_for():
+def test_its_offset_is_not_committed_before_it_came():
     door = cut_in_two()
     # Its own end, counted anew after the restart: the transaction is done.
     end(door, 779, 29_000_200, 1)
-    door.drain()
-    assert door.committable()[LOTS].offset == 0
     door.tick(LATE, 0, caught_up=True)
     assert door.pending
     door.drain()
-    assert door.committable()[LOTS].offset == 1
+    assert door.committable()[LOTS].offset == 0
+    take(door, LOTS, move("r", 1), now=LATE)
+    door.drain()
+    assert door.committable()[LOTS].offset == 2
 
 
 def test_a_lot_that_was_deleted_is_not_a_move():
