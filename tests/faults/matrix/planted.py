@@ -7,10 +7,13 @@ mistake would, in the process that ``process.py`` starts and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 LATE_S = 1.5
+HEEDFUL_S = 15.0
+"""A new worker has its partitions by then, and a new world all of its workers."""
 
 
 def acknowledge_before_publishing() -> None:
@@ -87,38 +90,53 @@ def rebalance_ignored() -> None:
     """A worker goes on with what it owned when the group decides anew.
 
     As if nobody else had read any of it: it does not look for what it missed, which
-    would make it right again.
+    would make it right again. What the group decides while a world is begun is heeded.
     """
     from streams.app import FaustApp
     from streams.ownership import Ownership
     from streams.portfolios import Portfolios
 
-    highwater = FaustApp.highwater
+    begun = time.monotonic()
+    highwater, fill = FaustApp.highwater, Portfolios._fill
+    revoked, assigned = Portfolios.on_revoked, Portfolios.on_assigned
+    confirmed = Ownership.is_confirmed
+
+    def deaf() -> bool:
+        return time.monotonic() > begun + HEEDFUL_S
 
     def without_asking(app: FaustApp, partition: int) -> int:
         try:
             return highwater(app, partition)
         except AssertionError:  # not ours any more: the worker would end of that
+            if not deaf():
+                raise
             return 0
 
     async def on_revoked(portfolios: Portfolios) -> None:
-        pass
+        if not deaf():
+            await revoked(portfolios)
 
     async def on_assigned(portfolios: Portfolios, partitions: frozenset[int]) -> None:
         """Drop nothing: what was owned before stays, and stays live."""
+        if not deaf():
+            await assigned(portfolios, partitions)
+            return
         ownership = portfolios._ownership
         live = set(ownership.live)
         ownership.assign(partitions | ownership.owned)
         ownership.live |= live
 
     async def not_missed(portfolios: Portfolios, *where: int) -> None:
-        pass
+        if not deaf():
+            await fill(portfolios, *where)
 
     FaustApp.highwater = without_asking  # type: ignore[method-assign]
     Portfolios.on_revoked = on_revoked  # type: ignore[method-assign]
     Portfolios._fill = not_missed  # type: ignore[method-assign]
     Portfolios.on_assigned = on_assigned  # type: ignore[method-assign]
-    Ownership.is_confirmed = lambda self: True  # type: ignore[method-assign]
+    Ownership.is_confirmed = (  # type: ignore[method-assign]
+        lambda self: deaf() or confirmed(self)
+    )
 
 
 def letter_dropped() -> None:
