@@ -6,7 +6,8 @@ end; of each row the newest version counts. Both sides are rows as the door deci
 their keys, and of each range a count and a digest are compared; only where one differs
 are its rows looked at one by one.
 
-What is on its way differs too: ``reconcile_until`` looks again.
+What is on its way differs too: ``reconcile_until`` looks again, and believes what
+differs twice in a row.
 
 Repair
 ------
@@ -16,14 +17,15 @@ its own, and so the journal has the row as it is. (An incremental snapshot leave
 rows: it goes by the message key, of which ours are not unique. A blocking one stops
 streaming; see docs/decisions/0002-capture.md.) An *extra* row is not in PostgreSQL any
 more, so nothing can be touched: it is named, and left. To remove it, INSERT a row with
-its key and portfolio and DELETE it again: the deletion is streamed.
+its key and portfolio and DELETE it again: the deletion is streamed. Where a row with that
+id is in another portfolio, UPDATE its ``portfolio_id`` there and back, in one transaction.
 """
 
 import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, TypeAlias
 
@@ -99,6 +101,51 @@ class Found:
         return sum(
             len(one.missing) + len(one.extra) + len(one.stale) for one in self.differing
         )
+
+
+Differing: TypeAlias = dict[tuple[str, Place], Row | None]
+"""Rows that differ, as the source has them."""
+
+
+def differing(found: Found, source: Rows) -> Differing:
+    """Take the rows that were found to differ from the source."""
+    return {
+        (one.table, place): source[one.table].get(place)
+        for one in found.differing
+        for place in (*one.missing, *one.extra, *one.stale)
+    }
+
+
+def lasting(found: Found, now: Differing, before: Differing) -> Found:
+    """Leave what differed a look ago already, by the same row of the source.
+
+    On a system that changes all the time, something is always on its way.
+
+    Examples
+    --------
+    >>> from analytics.rows import Profile
+    >>> one = {((s,), None): Profile(s, None, False) for s in "AB"}
+    >>> found = compare({"company_profiles": one}, {"company_profiles": {}})
+    >>> now = differing(found, {"company_profiles": one})
+    >>> lasting(found, now, dict([*now.items()][:1])).differing[0].missing
+    ((('A',), None),)
+    """
+
+    def stays(table: str, places: tuple[Place, ...]) -> tuple[Place, ...]:
+        rows = [(table, place) for place in places]
+        return tuple(r[1] for r in rows if r in before and before[r] == now[r])
+
+    ranges = [
+        replace(
+            one,
+            missing=stays(one.table, one.missing),
+            extra=stays(one.table, one.extra),
+            stale=stays(one.table, one.stale),
+        )
+        for one in found.differing
+    ]
+    kept = [one for one in ranges if one.missing or one.extra or one.stale]
+    return replace(found, differing=kept)
 
 
 def key_columns(table: str) -> tuple[str, ...]:
@@ -186,6 +233,8 @@ async def reconcile_until(
 ) -> Found:
     """Compare until nothing differs or ``wait`` seconds have passed.
 
+    From the second look on, what differs is what differed in the one before, too.
+
     Raises
     ------
     OSError, TimeoutError, asyncpg.PostgresError, aiokafka.errors.KafkaError
@@ -194,11 +243,16 @@ async def reconcile_until(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     connection = await connect(settings.postgres.dsn.get_secret_value(), "reconcile")
+    before: Differing | None = None
     try:
         while True:
             schema = settings.postgres.source_schema
             source = await read_source(connection, schema, calendar)
             found = compare(source, await read_journal(settings))
+            now = differing(found, source)
+            if before is not None:
+                found = lasting(found, now, before)
+            before = now
             if found.differ == 0 or loop.time() >= deadline:
                 return found
             await asyncio.sleep(LOOK_SECONDS)

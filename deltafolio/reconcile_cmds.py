@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from connectors.settings import Settings
 
 DIFFERENT, FAILED = 1, 2
+WAIT_SECONDS = 10.0
 REPAIR_SECONDS = 30.0
 SHOWN = 20
 """Rows named of a range; the rest is counted."""
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def reconcile(
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to look again while rows differ.")
-    ] = 0.0,
+    ] = WAIT_SECONDS,
     repair: Annotated[
         bool,
         typer.Option(
@@ -38,12 +39,12 @@ def reconcile(
 ) -> None:
     """Compare PostgreSQL with the journal, by counts and digests of key ranges.
 
-    Names rows that the journal lacks, has beside, or has otherwise. Changes that are
-    on their way differ too: give it --wait 10.
+    Names rows that the journal lacks, has beside, or has otherwise, in two looks in a
+    row: what differs only once was on its way. With --wait 0 it looks once.
 
     Exit status: 0 equal, 1 rows differ, 2 it could not be compared.
 
-    Example: deltafolio reconcile --wait 10 --repair
+    Example: deltafolio reconcile --repair
     """
     import asyncpg  # type: ignore[import-untyped]
     from aiokafka.errors import KafkaError

@@ -12,12 +12,16 @@ import pytest
 from analytics.calendar import Calendar
 from analytics.rows import TABLES, Change, Lot, Price, Profile, Version
 from analytics.validity import validate
+from connectors import reconcile
 from connectors.postgres import apply_schema
 from connectors.reconcile import (
     Range,
+    Rows,
     compare,
+    differing,
     fold,
     key_columns,
+    lasting,
     read_source,
     repair,
 )
@@ -64,6 +68,34 @@ def test_a_lot_under_another_portfolio_is_missing_here_and_extra_there():
 def test_equal_sides_do_not_differ():
     rows = {"company_profiles": dict(profile(s) for s in "ABC")}
     assert compare(rows, rows).differ == 0
+
+
+def test_what_was_on_its_way_in_one_look_only_does_not_count():
+    lost, late, moving = (profile(name) for name in ("LOST", "LATE", "MOVING"))
+    first = {"company_profiles": dict([lost, late, moving])}
+    before = differing(compare(first, {}), first)
+    again = {"company_profiles": dict([lost, late, profile("MOVING", "else")])}
+    there = {"company_profiles": dict([late, profile("GONE")])}
+    found = compare(again, there)
+    assert found.differ == 3
+    kept = lasting(found, differing(found, again), before)
+    assert [(one.missing, one.extra) for one in kept.differing] == [((lost[0],), ())]
+    assert kept.rows == found.rows
+
+
+async def test_only_what_differs_twice_is_told(filled, monkeypatch, tmp_path):
+    here, late, later = (profile(name) for name in ("HERE", "LATE", "LATER"))
+    looks = [[here, late], [here], [here, late, later], [here, late]]
+    sides = iter([{"company_profiles": dict(rows)} for rows in looks])
+
+    async def next_side(*_: object) -> Rows:
+        return next(sides)
+
+    monkeypatch.setattr(reconcile, "read_source", next_side)
+    monkeypatch.setattr(reconcile, "read_journal", next_side)
+    settings = Settings(postgres=filled, home=tmp_path)
+    found = await reconcile.reconcile_until(settings, CALENDAR, 60)
+    assert found.differ == 0
 
 
 def test_the_newest_version_counts_whatever_the_order():

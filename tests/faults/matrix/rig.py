@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,6 +53,7 @@ SETTLE_LIMIT_S = 120.0
 COMPARE_LIMIT_S = 20.0
 LOOK_S = 0.05
 LAST_WORDS = 2500
+NOT_CAUGHT_UP = "not caught up"
 
 FACTORS = Factors(
     history=6,
@@ -71,6 +72,20 @@ FACTORS = Factors(
     symbol_sessions=12,
 )
 """Windows so short that a dozen sessions have every statistic."""
+
+
+class FoundError(Exception):
+    """A comparison found something.
+
+    Attributes
+    ----------
+    why
+        What: no process's log is in it, and no progress, which would match anything.
+    """
+
+    def __init__(self, why: Sequence[str]) -> None:
+        self.why = [each for each in why if not each.startswith(NOT_CAUGHT_UP)]
+        super().__init__("; ".join(self.why) or "nothing but time that ran out")
 
 
 @dataclass(slots=True)
@@ -348,7 +363,9 @@ async def open_rig(network: Network, home: Path, plant: str = "") -> AsyncIterat
             try:
                 await rig.load()
                 first = await rig.verdict()
-                assert not first.why, (first.why, rig.world.story())
+                if first.why:
+                    print(rig.world.story())
+                    raise FoundError(first.why)
                 yield rig
             finally:
                 await rig.db.close()
