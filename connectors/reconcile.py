@@ -17,8 +17,9 @@ its own, and so the journal has the row as it is. (An incremental snapshot leave
 rows: it goes by the message key, of which ours are not unique. A blocking one stops
 streaming; see docs/decisions/0002-capture.md.) An *extra* row is not in PostgreSQL any
 more, so nothing can be touched: it is named, and left. To remove it, INSERT a row with
-its key and portfolio and DELETE it again: the deletion is streamed. Where a row with that
-id is in another portfolio, UPDATE its ``portfolio_id`` there and back, in one transaction.
+its key and portfolio and DELETE it again: the deletion is streamed. Where a row with
+that id is in another portfolio, UPDATE its ``portfolio_id`` there and back, in one
+transaction.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,7 +53,6 @@ SETTLE_LIMIT_S = 120.0
 COMPARE_LIMIT_S = 20.0
 LOOK_S = 0.05
 LAST_WORDS = 2500
-NOT_CAUGHT_UP = "not caught up"
 
 FACTORS = Factors(
     history=6,
@@ -74,20 +73,6 @@ FACTORS = Factors(
 """Windows so short that a dozen sessions have every statistic."""
 
 
-class FoundError(Exception):
-    """A comparison found something.
-
-    Attributes
-    ----------
-    why
-        What: no process's log is in it, and no progress, which would match anything.
-    """
-
-    def __init__(self, why: Sequence[str]) -> None:
-        self.why = [each for each in why if not each.startswith(NOT_CAUGHT_UP)]
-        super().__init__("; ".join(self.why) or "nothing but time that ran out")
-
-
 @dataclass(slots=True)
 class Verdict:
     """What was found after a run.
@@ -101,6 +86,10 @@ class Verdict:
         Rows that the journal lacks, has beside, or has otherwise.
     conflicting
         Revisions of a cell that were published with two contents.
+    falling
+        Records of a lower revision than one before them in their partition: two wrote
+        there at a time. A worker that sleeps may, and whoever has the partition mends
+        it; so it is no harm by itself.
     why
         What to look at; empty if all is well.
     """
@@ -109,7 +98,22 @@ class Verdict:
     wrong: int = 0
     lost: int = 0
     conflicting: int = 0
+    falling: int = 0
     why: list[str] = field(default_factory=list)
+
+
+class FoundError(Exception):
+    """A comparison found something.
+
+    Attributes
+    ----------
+    verdict
+        What.
+    """
+
+    def __init__(self, verdict: Verdict, story: str = "") -> None:
+        self.verdict = verdict
+        super().__init__("\n".join((*verdict.why, story)))
 
 
 class Said:
@@ -120,6 +124,7 @@ class Said:
         self._at: dict[TopicPartition, int] = {}
         self._digests: dict[tuple[str, bytes], dict[bytes, bytes]] = defaultdict(dict)
         self._last: dict[tuple[str, bytes], bytes] = {}
+        self._highest: dict[tuple[str, int], tuple[int, ...]] = {}
 
     async def look(self, verdict: Verdict) -> None:
         """Read what came; note contradictions."""
@@ -152,6 +157,10 @@ class Said:
             verdict.conflicting += 1
             verdict.why.append(f"{cell} has two contents at revision {revision!r}")
         self._last[cell] = revision
+        place, number = (record.topic, record.partition), _revision(revision)
+        if number < self._highest.setdefault(place, number):
+            verdict.falling += 1
+        self._highest[place] = max(number, self._highest[place])
 
 
 def _content(value: bytes) -> bytes:
@@ -364,8 +373,7 @@ async def open_rig(network: Network, home: Path, plant: str = "") -> AsyncIterat
                 await rig.load()
                 first = await rig.verdict()
                 if first.why:
-                    print(rig.world.story())
-                    raise FoundError(first.why)
+                    raise FoundError(first, rig.world.story())
                 yield rig
             finally:
                 await rig.db.close()

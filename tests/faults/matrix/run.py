@@ -76,6 +76,7 @@ class Outcome:
         return (
             f"{self.draw}: {found.cells} cells, {found.wrong} wrong, "
             f"{found.lost} lost, {found.conflicting} conflicting, "
+            f"{found.falling} falling, "
             f"fresh after {self.fresh:.1f} s, {len(self.failures)} failed, "
             f"a run of {self.seconds:.0f} s"
         )
