@@ -10,8 +10,8 @@ from tests.faults.matrix.run import Outcome
 
 HEAD = (
     "| disturbance | checks | runs | cells | wrong | lost | conflicting "
-    "| failed | fresh: median s | max s |\n"
-    "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    "| falling | failed | fresh: median s | max s |\n"
+    "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 
 
@@ -36,6 +36,7 @@ def _line(name: str, outcomes: Sequence[Outcome]) -> str:
         sum(v.wrong for v in verdicts),
         sum(v.lost for v in verdicts),
         sum(v.conflicting for v in verdicts),
+        sum(v.falling for v in verdicts),
         sum(len(outcome.failures) for outcome in outcomes),
         f"{median(fresh):.1f}",
         f"{max(fresh):.1f}",
