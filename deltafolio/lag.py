@@ -72,7 +72,8 @@ async def _lags(
     admin: AIOKafkaAdminClient,
     consumer: AIOKafkaConsumer,
 ) -> list[Lag]:
-    from streams.intake import group_of, topics_read
+    from streams.intake import topics_read
+    from streams.intake_group import group_of
 
     names = settings.topics
     read = {

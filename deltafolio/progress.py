@@ -144,7 +144,7 @@ class Gauge:
         if not await self._count("captured"):
             return ""
         # Workers and intake take seconds to import, and most commands need neither.
-        from streams.intake import group_of
+        from streams.intake_group import group_of
 
         done = await committed(self._admin, group_of(self._settings))
         ends = await self._consumer.end_offsets(self._places["captured"])

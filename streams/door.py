@@ -23,6 +23,7 @@ from connectors.deadletters import (
 from connectors.debezium import Decoded, Refused, Trouble, decode, decode_marker
 from connectors.settings import Settings
 from streams.holdback import Holdback
+from streams.intake_group import made_anew
 from streams.intake_stats import IntakeStats
 from streams.ledger import Ledger, Offsets
 from streams.moves import ASKS, Moves, conditions
@@ -141,10 +142,17 @@ class Door:
         return self.transactions.rowless > ROWLESS
 
     def take(self, place: TopicPartition, record: Any, now: float) -> None:
-        """Take one record: decode it, validate it, let go what is whole."""
+        """Take one record: decode it, validate it, let go what is whole.
+
+        Raises
+        ------
+        connectors.topics.TopicError
+            When it lies before what was read: the topic is not the same any more.
+        """
+        read = self.ledger.next(place)
         missing = self.ledger.read(place, record.offset)
         if missing < 0:
-            return
+            raise made_anew(self._settings, place, read, record.offset)
         self._stats.read += 1
         if missing > 0:
             self.holes.append((place, record.offset - missing, record.offset))
@@ -205,6 +213,32 @@ class Door:
             [note for note in held if note[1] is None],
             asks,
         )
+
+    def begin(self, place: TopicPartition, first: int, end: int, *, known: bool) -> int:
+        """Tell where to read on, and say what was removed before.
+
+        Parameters
+        ----------
+        place
+            A log.
+        first, end
+            Where it begins and ends in Kafka.
+        known
+            Whether an offset was committed. If not, nobody knows whether what was
+            removed had been read: Kafka forgets offsets, too.
+
+        Raises
+        ------
+        connectors.topics.TopicError
+            When it ends before what was read: the topic is not the same any more.
+        """
+        left = self.ledger.next(place) if known else 0
+        if left > end:
+            raise made_anew(self._settings, place, left, end)
+        if left < first:
+            self.lose(place, left, first)
+            self.ledger.skip(place, first)
+        return self.ledger.next(place)
 
     def lose(self, place: TopicPartition, first: int, beyond: int) -> None:
         """Say that records were removed before they were read.

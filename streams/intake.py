@@ -50,7 +50,7 @@ from connectors.steps import Step, crash
 from connectors.topics import ensure_topics
 from streams.door import Door, Writes
 from streams.holdback import Holdback
-from streams.intake_group import born_now
+from streams.intake_group import born_now, group_of
 from streams.intake_stats import IntakeStats
 from streams.ledger import Ledger, Offsets
 
@@ -62,11 +62,6 @@ ROUND_RECORDS = 2000
 IDLE_S = 0.05
 COMMIT_S = 1.0
 REPORT_S = 10.0
-
-
-def group_of(settings: Settings) -> str:
-    """Name of intake's consumer group."""
-    return f"{settings.worker.app_id}-intake"
 
 
 def topics_read(settings: Settings) -> list[str]:
@@ -173,14 +168,17 @@ class Intake:
         async with started_admin(self._settings) as admin:
             offsets = await committed(admin, group_of(self._settings))
         offsets = {place: at for place, at in offsets.items() if place in places}
-        fresh = [place for place in places if place not in offsets]
-        starts = await self._consumer.beginning_offsets(fresh) if fresh else {}
+        starts = await self._consumer.beginning_offsets(list(places))
+        ends = await self._consumer.end_offsets(list(places))
         markers = TopicPartition(self._settings.transaction_topic, 0)
         ledger = Ledger(offsets, starts, markers)
         holdback = await self._read_held()
+        door = Door(self._settings, self._calendar, ledger, holdback, self.stats)
         for place in ledger.places:
-            self._consumer.seek(place, ledger.next(place))
-        return Door(self._settings, self._calendar, ledger, holdback, self.stats)
+            known = place in offsets
+            at = door.begin(place, starts[place], ends[place], known=known)
+            self._consumer.seek(place, at)
+        return door
 
     async def _read_held(self) -> Holdback:
         holdback = Holdback(self._today() - 1)
@@ -254,7 +252,7 @@ class Intake:
             self._consumer.pause(markers)
         elif markers in self._consumer.paused():
             self._consumer.resume(markers)
-        caught_up = await self._is_caught_up(door.ledger)
+        caught_up = await self._is_caught_up(door)
         door.tick(now, self._today(), caught_up=caught_up)
         if found:
             self._done(Step.I2)
@@ -268,17 +266,22 @@ class Intake:
             if starts[place] > first:
                 door.lose(place, first, min(beyond, starts[place]))
 
-    async def _is_caught_up(self, ledger: Ledger) -> bool:
+    async def _is_caught_up(self, door: Door) -> bool:
         """Whether everything that Kafka has was taken."""
+        ledger = door.ledger
         for place in ledger.places:
             end = self._consumer.highwater(place)
             if end is None:
                 return False
             if end > ledger.next(place):
-                # There may be nothing but a transactional producer's marker.
+                # There may be nothing but a transactional producer's marker, or
+                # nothing any more.
                 position = await self._consumer.position(place)
                 if position < end:
                     return False
+                first = (await self._consumer.beginning_offsets([place]))[place]
+                if first > ledger.next(place):
+                    door.lose(place, ledger.next(place), min(first, position))
                 ledger.skip(place, position)
         return True
 

@@ -10,12 +10,34 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 
+from aiokafka import TopicPartition
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberAssignment,
     ConsumerProtocolMemberMetadata,
 )
+
+from connectors.settings import Settings
+from connectors.topics import TopicError
+
+
+def group_of(settings: Settings) -> str:
+    """Name of intake's consumer group."""
+    return f"{settings.worker.app_id}-intake"
+
+
+def made_anew(
+    settings: Settings, place: TopicPartition, read: int, found: int
+) -> TopicError:
+    """Make the error of a log that ends, or goes on, before what was read of it."""
+    return TopicError(
+        f"topic {place.topic}, partition {place.partition}, was read to {read} and "
+        f"now is at {found}: it was made anew, or Kafka lost its end. Have intake read "
+        "it from its beginning: stop intake, forget the offset (kafka-consumer-groups "
+        f"--delete-offsets --group {group_of(settings)} --topic {place.topic}), start "
+        "intake, and see what is missing by `deltafolio reconcile`"
+    )
 
 
 class OldestTakesAll(AbstractPartitionAssignor):  # type: ignore[misc]

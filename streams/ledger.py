@@ -48,7 +48,7 @@ class Ledger:
     committed
         Where each log was left.
     starts
-        Where each log that was never committed begins.
+        Where logs begin; those that were never committed are read from there.
     transactions
         The transaction topic's log.
     """

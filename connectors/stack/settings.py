@@ -61,6 +61,9 @@ BROKER: dict[str, str] = {
     # The journal is the truth: it is kept for ever.
     "log.retention.ms": "-1",
     "log.retention.bytes": "-1",
+    # A reader that stood still must find its place as long as there is something to
+    # read: thirty days, and CDC topics are kept for seven.
+    "offsets.retention.minutes": "43200",
     "num.network.threads": "2",
     "num.io.threads": "4",
     "num.recovery.threads.per.data.dir": "2",

@@ -17,7 +17,9 @@ from connectors.kafka import (
 )
 from connectors.settings import KafkaSettings, Settings, TopicSettings
 from connectors.stack import StackInfo
+from connectors.stack.settings import BROKER
 from connectors.topics import (
+    CDC_DAYS,
     Topic,
     TopicError,
     TopicMismatchError,
@@ -152,3 +154,8 @@ async def test_a_log_is_read_to_its_end_and_a_backlog_counted(settings: Settings
         consumer.assign(places)
         await consumer.commit(dict.fromkeys(places, 10))
     assert await backlog(settings, names.held, topics) == 21
+
+
+def test_a_group_finds_its_place_for_longer_than_there_is_something_to_read():
+    minutes = int(BROKER["offsets.retention.minutes"])
+    assert minutes > CDC_DAYS * 24 * 60

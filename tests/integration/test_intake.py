@@ -37,10 +37,11 @@ from connectors.postgres import apply_schema, connect
 from connectors.settings import CalendarSettings, Settings
 from connectors.stack import StackInfo
 from connectors.steps import Step
-from connectors.topics import ensure_topics
+from connectors.topics import TopicError, ensure_topics
 from deltafolio.cli import app as command
 from deltafolio.local_app import save_settings
-from streams.intake import Intake, group_of, topics_read
+from streams.intake import Intake, topics_read
+from streams.intake_group import group_of
 from tests.connectors.envelopes import PRICE, envelope, marker, to_bytes
 from tests.worlds import world_settings
 
@@ -539,6 +540,59 @@ async def test_rows_that_kafka_removed_before_they_were_read_are_reported(
     assert intake.stats.lost == 7
     [letter] = await lab.letters()
     assert (letter.id, letter.value) == (f"{topic}/0/5", "5 to 11")
+
+
+async def some_prices(lab: Lab, *numbers: int) -> TopicPartition:
+    """Append closes to their CDC topic, whoever reads it."""
+    topic = lab.settings.cdc_topic("market_data_cache")
+    async with started_producer(lab.settings) as producer:
+        for n in numbers:
+            await producer.send_and_wait(topic, price_row(n), partition=0)
+    return TopicPartition(topic, 0)
+
+
+async def test_a_log_that_was_cut_to_nothing_is_reported(lab: Lab) -> None:
+    place = await some_prices(lab, *range(5))
+    async with lab.intake():
+        await lab.until_rows("market_data_cache", 5)
+    await some_prices(lab, *range(5, 9))
+    async with started_admin(lab.settings) as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=9)})
+    async with lab.intake() as intake:
+
+        async def is_told() -> bool:
+            return bool(await lab.letters())
+
+        await lab.until(is_told)
+    assert intake.stats.lost == 4
+    assert [one.value for one in await lab.letters()] == ["5 to 8"]
+
+
+async def test_what_was_removed_before_intake_ever_came_is_reported(lab: Lab) -> None:
+    place = await some_prices(lab, *range(5))
+    async with started_admin(lab.settings) as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=2)})
+    async with lab.intake():
+        assert len(await lab.until_rows("market_data_cache", 3)) == 3
+    [letter] = await lab.letters()
+    assert (letter.id, letter.value) == (f"{place.topic}/0/0", "0 to 1")
+
+
+async def test_a_topic_that_was_made_anew_ends_intake(lab: Lab) -> None:
+    place = await some_prices(lab, *range(5))
+    async with lab.intake():
+        await lab.until_rows("market_data_cache", 5)
+    async with started_admin(lab.settings) as admin:
+        await admin.delete_topics([place.topic])
+
+        async def is_gone() -> bool:
+            return place.topic not in await admin.list_topics()
+
+        await lab.until(is_gone)
+    await ensure_topics(lab.settings)
+    await some_prices(lab, 7)
+    with pytest.raises(TopicError, match="was read to 5 and now is at 1"):
+        await lab.run_to_death(lambda _: None)
 
 
 async def test_markers_of_a_transactional_connect_are_no_loss(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from connectors.postgres import connect
 from connectors.settings import Settings
 from deltafolio.lag import LATE_SECONDS, Lag, read_lags
 from deltafolio.status import lag_lines
-from streams.intake import group_of
+from streams.intake_group import group_of
 from tests.integration.test_sink import place  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.integration
