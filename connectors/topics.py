@@ -109,7 +109,8 @@ def topics_of(settings: Settings) -> list[Topic]:
             Topic(name, 1, for_days(CDC_DAYS))
             for name in (*captured, settings.transaction_topic)
         ),
-        Topic(signal_topic(settings), 1, for_days(1)),
+        # A connector that was away takes what it was asked meanwhile.
+        Topic(signal_topic(settings), 1, for_days(CDC_DAYS)),
         Topic(notification_topic(settings), 1, for_days(CDC_DAYS)),
         Topic(heartbeat_topic(settings), 1, for_days(1 / 24)),
         Topic(names.held, 1, compacted()),

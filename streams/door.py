@@ -26,7 +26,7 @@ from streams.holdback import Holdback
 from streams.intake_group import made_anew
 from streams.intake_stats import IntakeStats
 from streams.ledger import Ledger, Offsets
-from streams.moves import ASKS, Moves, conditions
+from streams.moves import ASKS, Half, Moves, conditions
 from streams.packing import JournalRecord, Packer
 from streams.transactions import Piece, Transactions
 
@@ -290,15 +290,10 @@ class Door:
 
     def _ask_again(self, now: float) -> None:
         """Ask for rows that moved away, and whose arrival was never sent."""
-        for change in self._moves.vain(now):
-            log.warning(
-                "%s %s changed its key and did not come under another, asked for %d "
-                "times: it is gone, or `deltafolio reconcile` names it",
-                change.table,
-                change.key,
-                ASKS,
-            )
-        lost = self._moves.lost(now, self.transactions.streamed)
+        streamed = self.transactions.streamed
+        for half in self._moves.vain(now, streamed):
+            self._give_up(half)
+        lost = self._moves.lost(now, streamed)
         if not lost:
             return
         self._stats.asked += len(lost)
@@ -312,6 +307,23 @@ class Door:
         )
         name = f"moved-{min(change.version for change in lost).lsn}"
         self._asks.append(snapshot_signal(self._settings, name, found))
+
+    def _give_up(self, half: Half) -> None:
+        """Say that a row that moved never came."""
+        change, record = half.change, half.record
+        log.error(
+            "%s %s changed its key and did not come under another, asked for %d "
+            "times: it is gone, or `deltafolio reconcile` names it",
+            change.table,
+            change.key,
+            ASKS,
+        )
+        topic, partition = half.place
+        at = Place(topic, partition, record.offset, record.timestamp, record.key)
+        why = Refused("move_lost", "new_key", half.new_key)
+        letter = letter_of(at, None, why, table=change.table, row=change.key)
+        key, value = encode_letter(letter)
+        self._letters[key] = value
 
     def _pass(self, piece: Piece | None) -> None:
         if piece is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import NewTopic
 
+from connectors.capture import signal_topic
 from connectors.kafka import (
     backlog,
     committed,
@@ -159,3 +160,10 @@ async def test_a_log_is_read_to_its_end_and_a_backlog_counted(settings: Settings
 def test_a_group_finds_its_place_for_longer_than_there_is_something_to_read():
     minutes = int(BROKER["offsets.retention.minutes"])
     assert minutes > CDC_DAYS * 24 * 60
+
+
+def test_what_the_connector_is_asked_is_kept_as_long_as_rows():
+    settings = Settings()
+    config = {topic.name: topic.config for topic in topics_of(settings)}
+    rows = config[settings.cdc_topic("positions")]
+    assert config[signal_topic(settings)]["retention.ms"] == rows["retention.ms"]
