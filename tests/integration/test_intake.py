@@ -31,6 +31,7 @@ from connectors.kafka import (
     backlog,
     read_to_end,
     started_admin,
+    started_consumer,
     started_producer,
 )
 from connectors.postgres import apply_schema, connect
@@ -578,19 +579,14 @@ async def test_what_was_removed_before_intake_ever_came_is_reported(lab: Lab) ->
     assert (letter.id, letter.value) == (f"{place.topic}/0/0", "0 to 1")
 
 
-async def test_a_topic_that_was_made_anew_ends_intake(lab: Lab) -> None:
-    place = await some_prices(lab, *range(5))
-    async with lab.intake():
-        await lab.until_rows("market_data_cache", 5)
-    async with started_admin(lab.settings) as admin:
-        await admin.delete_topics([place.topic])
-
-        async def is_gone() -> bool:
-            return place.topic not in await admin.list_topics()
-
-        await lab.until(is_gone)
-    await ensure_topics(lab.settings)
-    await some_prices(lab, 7)
+async def test_a_log_that_ends_before_the_committed_offset_ends_intake(
+    lab: Lab,
+) -> None:
+    place = await some_prices(lab, 7)
+    group = group_of(lab.settings)
+    async with started_consumer(lab.settings, group_id=group) as consumer:
+        consumer.assign([place])
+        await consumer.commit({place: 5})
     with pytest.raises(TopicError, match="was read to 5 and now is at 1"):
         await lab.run_to_death(lambda _: None)
 
