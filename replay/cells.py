@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from connectors.sink import Family
 
+JSON = frozenset({"content", "reasons", "quality", "cause", "previous", "flags"})
+"""Columns of type ``jsonb``, of which the driver gives the text."""
+
 
 class Cell(NamedTuple):
     """A leaf that is not the same: where it stands, what it must be, what it is."""
@@ -33,14 +36,11 @@ def read(content: bytes | str) -> dict[str, Any]:
 
 def stored(family: Family, row: Mapping[str, Any]) -> dict[str, Any]:
     """Make a record of a row of schema ``analytics``, in the form of ``read``."""
-    found = {name: _value(value) for name, value in row.items()}
+    found = {
+        name: read(value) if name in JSON and value is not None else value
+        for name, value in row.items()
+    }
     return found | (found.pop("content") or {} if family.document else {})
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in "[{":
-        return read(value)
-    return value
 
 
 def compare(expected: Any, found: Any) -> tuple[int, list[Cell]]:

@@ -114,7 +114,12 @@ async def explain(settings: Settings, ask: Ask, found: Differences) -> list[Move
         owned = await collect(bounds, market=False)
         bounds = msgspec.structs.replace(bounds, symbols=bounds.symbols | held(owned))
         every = owned + await collect(bounds, market=True)
-    return sorted(since(every, then), key=lambda moved: (moved.committed, moved.key))
+    return sorted(since(every, then), key=_told_at)
+
+
+def _told_at(moved: Moved) -> tuple[int, str, list[str]]:
+    """Order of telling: a transaction may be of several tables, with other keys."""
+    return moved.committed, moved.table, [f"{part:>20}" for part in moved.key]
 
 
 def _stretches(

@@ -141,7 +141,7 @@ def test_the_table_sums_up() -> None:
         Outcome(Draw(1, "tick", "nothing"), Verdict(cells=5, wrong=1), 2.0, 9.0, []),
         Outcome(Draw(2, "flow", "nothing"), Verdict(cells=6, lost=2), 4.0, 9.0, ["x"]),
     ]
-    line = "| 2 | 11 | 1 | 2 | 0 | 1 | 3.0 | 4.0 |"
+    line = "| 2 | 11 | 1 | 2 | 0 | 0 | 1 | 3.0 | 4.0 |"
     assert table(outcomes).splitlines()[2:] == [
         f"| nothing | flow, tick {line}",
         f"| all | 2 {line}",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import date
 from decimal import Decimal
 
 from analytics.records import digest
-from connectors.sink import RISK, SNAPSHOTS
-from replay.cells import compare, read, stored
+from connectors.postgres import results_sql
+from connectors.sink import RISK, SNAPSHOTS, SYMBOLS
+from replay.cells import JSON, compare, read, stored
 from replay.verify import Expected, is_as, sample
 
 CONTENT = (
@@ -45,6 +47,18 @@ def test_one_bit_is_found_and_named() -> None:
     assert wrong(quality='{"stale": [{"lot": 2}]}') == ["quality.stale.0.lot"]
     assert wrong(quality='{"stale": []}') == ["quality.stale"]
     assert wrong(status="intraday") == ["status"]
+
+
+def test_a_text_is_no_json_whatever_it_begins_with() -> None:
+    for symbol in ("{x}", "[1]", "{"):
+        assert stored(SYMBOLS, {"symbol": symbol, "content": "{}"}) == {
+            "symbol": symbol
+        }
+
+
+def test_json_is_what_the_schema_says() -> None:
+    made = re.findall(r"^    (\w+) jsonb", results_sql(), re.MULTILINE)
+    assert set(made) - {"counts", "seconds"} == JSON  # those are of analytics.runs
 
 
 def test_zeros_and_what_is_no_number() -> None:

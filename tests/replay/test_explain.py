@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analytics.rows import Change, Version
-from replay.explain import Bounds, Moved, held, since
+from replay.explain import Bounds, Moved, _told_at, held, since
 from replay.logs import Then
 from tests.analytics.engine_desk import day, lot_row, price_row
 from tests.replay.small_journal import change
@@ -25,6 +25,15 @@ def test_each_later_change_is_told_from_what_it_found() -> None:
         (6, (("close", "11", "12"),)),
         (9, (("close", "12", "13"),)),
     ]
+
+
+def test_one_transaction_over_several_tables_is_told_by_table_and_key() -> None:
+    lots = [
+        change("positions", (n,), lot_row(n, 1, "A", 10, 20, 1), 1, 6) for n in (11, 9)
+    ]
+    split = [price(6, 12), *lots]
+    keys = [moved.key for moved in sorted(since(split, THEN), key=_told_at)]
+    assert keys == [("A", ahead_day(3)), (9,), (11,)]
 
 
 def test_in_any_order_and_without_what_moved_nothing() -> None:
