@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 from connectors.sink import Family
 
 JSON = frozenset({"content", "reasons", "quality", "cause", "previous", "flags"})
-"""Columns of type ``jsonb``, of which the driver gives the text."""
+"""Columns of JSON, of which the driver gives the text."""
 
 
 class Cell(NamedTuple):
