@@ -6,7 +6,14 @@ that was asked for before. It does not commit and is in nobody's way.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -24,11 +31,47 @@ QUIET_POLLS = 10
 
 
 class MissingRecordsError(RuntimeError):
-    """A log that must be whole lacks records: the topic's retention is wrong.
+    """A log that must be whole lacks records that a state needs, or is made of.
 
-    The journal is kept for ever. Set ``retention.ms=-1`` and ``cleanup.policy=
-    delete`` on it and fill it again from PostgreSQL.
+    It was cut (the journal is kept for ever: ``retention.ms=-1``, ``cleanup.policy=
+    delete``), made anew, or a broker lost its end. Fill it again from PostgreSQL:
+    "Kafka lost the journal" in ``docs/operations.md``.
     """
+
+
+def must_reach(
+    ends: Mapping[TopicPartition, int], states: Mapping[TopicPartition, int]
+) -> None:
+    """Check that no log ends before what a state has folded of it.
+
+    What is appended to such a log would be taken for records that are folded already.
+
+    Parameters
+    ----------
+    ends
+        Next offset of logs, asked for *after* the states were looked at: a state that
+        goes on meanwhile may be ahead of an older answer.
+    states
+        Next offset that a state needs, of any logs.
+
+    Raises
+    ------
+    MissingRecordsError
+        If one does.
+
+    Examples
+    --------
+    >>> place = TopicPartition("journal", 3)
+    >>> must_reach({place: 2}, {place: 2})
+    >>> must_reach({place: 2}, {place: 5})
+    Traceback (most recent call last):
+    streams.filler.MissingRecordsError: journal[3] ends at 2, the state is at 5
+    """
+    for place, state in states.items():
+        if place in ends and ends[place] < state:
+            message = f"{place.topic}[{place.partition}] ends at {ends[place]}, "
+            message += f"the state is at {state}"
+            raise MissingRecordsError(message)
 
 
 class Filler:

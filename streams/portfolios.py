@@ -21,7 +21,7 @@ import asyncio
 import gc
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -29,6 +29,7 @@ from aiokafka import TopicPartition
 from connectors.steps import Step, crash, offsets
 from streams.app import FaustApp
 from streams.checkpoint import by_partition
+from streams.filler import must_reach
 from streams.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,14 @@ class Portfolios:
     def offsets(self) -> dict[int, int]:
         """Next offset of each partition whose state is held."""
         return {p: self._engine.partition_offset(p) for p in self._held}
+
+    def folded(self) -> dict[TopicPartition, int]:
+        """Next offset of each log of which a state is held, the market's too."""
+        return self._next_offsets(self._held)
+
+    def _next_offsets(self, partitions: Iterable[int]) -> dict[TopicPartition, int]:
+        next_ = {self.place(p): self._engine.partition_offset(p) for p in partitions}
+        return next_ | {self._parts.market.place: self._engine.market_offset()}
 
     @property
     def behind(self) -> int:
@@ -159,7 +168,9 @@ class Portfolios:
                 return
             said_until = self._take_up(partition)  # T3
             crash.done(Step.T3)
+            folded = self._next_offsets([partition])
             ends = await self._ends(partition)
+            must_reach(ends, folded)
             if still_ours():
                 await self._read_tails(partition, said_until, ends, still_ours)  # T4
                 crash.done(Step.T4)

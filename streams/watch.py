@@ -26,6 +26,7 @@ from connectors.health import (
     Health,
     StalledError,
 )
+from streams.filler import must_reach
 from streams.parts import Parts
 from streams.portfolios import WRITER_OF_THE_MARKET, Portfolios
 
@@ -102,12 +103,16 @@ class Watch:
         ------
         StalledError
             See the module's text.
+        MissingRecordsError
+            If a log ends before what was folded of it.
         """
         mending: asyncio.Task[None] | None = None
         try:
             while True:
                 await asyncio.sleep(TICK_S)
+                folded = self._portfolios.folded()
                 ends = await self._ends()
+                must_reach(ends, folded)
                 self._look_for_strangers(ends)
                 self._measure(ends)
                 # Mending can take long (a state from nothing): do not wait for it.

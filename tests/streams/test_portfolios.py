@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from analytics.calendar import Calendar
 from analytics.engine import Engine
+from streams.filler import MissingRecordsError
 from streams.ownership import Ownership
 from streams.parts import Parts
 from streams.portfolios import Portfolios
@@ -24,6 +25,8 @@ class World:
         self.engine = Engine(CALENDAR)
         self.judged: list[int] = []
         self.meanwhile: list[Any] = []
+        self.asked: list[Any] = []
+        self.logs: dict[TopicPartition, int] = {}
         group = SimpleNamespace(generation=1, flowing=True, confirmed_at=lambda: 0.0)
         self.ownership = Ownership(group, 6.0)
         lane = SimpleNamespace(place=TopicPartition("state", 3), expected=None)
@@ -55,7 +58,10 @@ class World:
         self.judged.append(self.engine.partition_offset(partition))
 
     async def ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, 0)
+        found = dict.fromkeys(places, 0) | self.logs
+        for step in self.asked:
+            step()
+        return found
 
     async def reached(self, end: int) -> None:
         for step in self.meanwhile:
@@ -93,3 +99,34 @@ async def test_what_is_dropped_while_it_is_brought_up_is_brought_again(
     assert (world.ownership.live, world.judged) == (set(), [])
     await world.portfolios.on_recovered()
     assert (world.ownership.live, world.judged) == ({3}, [0])
+
+
+JOURNAL, MARKET = TopicPartition("portfolios", 3), TopicPartition("market", 0)
+
+
+@pytest.mark.parametrize(
+    ("logs", "told"),
+    [
+        ({JOURNAL: 2, MARKET: 9}, r"portfolios\[3\] ends at 2, the state is at 5"),
+        ({JOURNAL: 5, MARKET: 8}, r"market\[0\] ends at 8, the state is at 9"),
+    ],
+)
+async def test_a_log_that_ends_before_the_state_is_missing_records(
+    world: World, logs: dict[TopicPartition, int], told: str
+) -> None:
+    """Made anew, or cut: what is appended to it would be taken for folded already."""
+    world.take_up(3, {})
+    world.engine.set_offsets(market=9, partition=(3, 5))
+    world.logs = logs
+    with pytest.raises(MissingRecordsError, match=told):
+        await world.portfolios.bring(3, 1)
+    assert world.ownership.live == set()
+
+
+async def test_an_end_is_compared_with_the_state_before_it_was_asked_for(
+    world: World,
+) -> None:
+    """The market goes on while the ends are on their way."""
+    world.asked.append(lambda: world.engine.set_offsets(market=9))
+    await world.portfolios.bring(3, 1)
+    assert world.ownership.live == {3}
