@@ -31,6 +31,8 @@ class ConnectClient:
         self._client = httpx.AsyncClient(
             base_url=connect.url,
             timeout=30.0,
+            # A proxy of the environment would be shown the password of the database.
+            trust_env=False,
             transport=transport,
             auth=login if connect.username else None,
             verify=ssl.create_default_context(cafile=connect.ssl_cafile),
