@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -27,6 +28,10 @@ REQUEST_TIMEOUT_S = 30.0
 REBALANCE_TIMEOUT_S = 30.0
 BUFFERED_EVENTS = 256
 """Records of the journal are fat (a thousand rows): a few are enough."""
+
+
+class FaustCrashError(RuntimeError):
+    """Faust cannot go on, a commit was refused for one: start again."""
 
 
 class Handler(Protocol):
@@ -67,11 +72,12 @@ class FaustApp:
     Attributes
     ----------
     app
-        The application; the caller wires, starts and stops it.
+        The application; the caller wires and starts it.
     """
 
     def __init__(self, settings: Settings) -> None:
         faust_patch.install()
+        self._ending = False
         topics = settings.topics
         # Faust's interfaces do not declare all that its classes have.
         self.app: Any = faust.App(**_configuration(settings))
@@ -113,6 +119,26 @@ class FaustApp:
     async def commit(self) -> None:
         """Store what is acknowledged as the group's offsets."""
         await self.app.consumer.commit()
+
+    def raise_crash(self) -> None:
+        """Raise what Faust has crashed of: it stops by itself and tells nobody.
+
+        Raises
+        ------
+        FaustCrashError
+            If it has, unless we were ending it.
+        """
+        if self.app.crashed and not self._ending:
+            reason = self.app.crash_reason
+            message = f"Faust crashed: {reason!r}"
+            raise FaustCrashError(message) from reason
+
+    async def stop(self, seconds: float) -> None:
+        """End Faust and leave the group, within a time."""
+        self._ending = True
+        if self.app.started:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.app.stop(), seconds)
 
     def recover_again(self) -> None:
         """Replay the table again, from the last record that arrived."""

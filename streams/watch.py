@@ -3,8 +3,9 @@
 Faust's recovery can hang and swallows exceptions, and its own stall detector
 mixes two clocks. So the worker watches itself: a recovery to which nothing comes
 for five seconds is begun again; if there is something to do and nothing is done for
-a minute the worker ends, and whoever runs it starts another. If the event loop
-itself stands still for two minutes, the interpreter writes where every thread is
+a minute, or results wait so long for the group's word that they are ours, the worker
+ends, and whoever runs it starts another. It ends at once if Faust crashed. If the event
+loop itself stands still for two minutes, the interpreter writes where every thread is
 and ends the process, without the loop's help.
 """
 
@@ -59,6 +60,21 @@ class WorkerHealth(Health):
     folded: dict[int, int] = msgspec.field(default_factory=dict)
 
 
+class Standstill:
+    """How long something that should go on has not."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._since = monotonic()
+
+    def seconds(self, progress: Any, *, busy: bool) -> float:
+        """Seconds without progress while there is something to do."""
+        now = monotonic()
+        if not busy or progress != self._progress:
+            self._progress, self._since = progress, now
+        return now - self._since
+
+
 class Watch:
     """The worker's own watch; `run` is its loop.
 
@@ -70,6 +86,9 @@ class Watch:
         Kept up to date; it is what `HealthServer` answers.
     wake
         Called when a log shows records of another writer.
+    waits
+        Whether something that is folded waits to be derived or stored; not while it
+        is half a transaction.
     """
 
     def __init__(
@@ -78,13 +97,15 @@ class Watch:
         portfolios: Portfolios,
         health: WorkerHealth,
         wake: Callable[[], None],
+        waits: Callable[[], bool],
     ) -> None:
         self._parts = parts
         self._portfolios = portfolios
         self._health = health
         self._wake = wake
-        self._progress: Any = None
-        self._since = monotonic()
+        self._waits = waits
+        self._folding = Standstill()
+        self._publishing = Standstill()
         self._pushed = monotonic()
 
     async def beat(self) -> None:
@@ -103,6 +124,8 @@ class Watch:
         ------
         StalledError
             See the module's text.
+        FaustCrashError
+            If Faust crashed.
         MissingRecordsError
             If a log ends before what was folded of it.
         """
@@ -112,6 +135,7 @@ class Watch:
                 await asyncio.sleep(TICK_S)
                 folded = self._portfolios.folded()
                 ends = await self._ends()
+                self._parts.faust.raise_crash()
                 must_reach(ends, folded)
                 self._look_for_strangers(ends)
                 self._measure(ends)
@@ -170,15 +194,23 @@ class Watch:
         health.owned = sorted(ownership.owned)
         health.folded = {p: engine.partition_offset(p) for p in ownership.live}
         health.published = sorted(ownership.live)
+        confirmed = self._is_confirmed()
         # What waits in the engine does not count: it may be half a transaction.
-        health.idle_s = self._idle(busy=bool(health.lag or owned != live))
-        health.ready = owned == live and health.lag <= READY_LAG and bool(ends)
-        self._push_recovery(health.idle_s)
+        idle_s = self._fold_idle_s(busy=bool(health.lag or owned != live))
+        health.idle_s = max(idle_s, self._publish_idle_s(confirmed=confirmed))
+        health.reason = self._reason(known=bool(ends), confirmed=confirmed)
+        health.ready = not health.reason
+        self._push_recovery(idle_s)
         health.live = health.idle_s < STALL_S
-        health.reason = "" if health.ready else self._reason(owned, live, bool(ends))
         if not health.live:
-            message = f"nothing was done for {health.idle_s:.0f} s: {health.reason}"
+            why = health.reason or f"{health.lag} records behind"
+            message = f"nothing was done for {health.idle_s:.0f} s: {why}"
             raise StalledError(message)
+
+    def _is_confirmed(self) -> bool:
+        """Whether the group has taken us in, and answers."""
+        ownership = self._parts.ownership
+        return ownership.generation >= 0 and ownership.is_confirmed()
 
     def _push_recovery(self, idle_s: float) -> None:
         """Begin a recovery again to which nothing comes."""
@@ -189,8 +221,7 @@ class Watch:
             self._parts.faust.recover_again()
             self._pushed = monotonic()
 
-    def _idle(self, *, busy: bool) -> float:
-        """Seconds without progress while there is something to do."""
+    def _fold_idle_s(self, *, busy: bool) -> float:
         progress = (
             self._parts.engine.market_offset(),
             self._parts.ownership.generation,
@@ -198,14 +229,24 @@ class Watch:
             self._parts.publisher.batches,
             len(self._parts.faust.items),
         )
-        now = monotonic()
-        if not busy or progress != self._progress:
-            self._progress, self._since = progress, now
-        return now - self._since
+        return self._folding.seconds(progress, busy=busy)
 
-    def _reason(self, owned: int, live: int, known: bool) -> str:
+    def _publish_idle_s(self, *, confirmed: bool) -> float:
+        """How long results have waited for the group's word that they are ours."""
+        ownership = self._parts.ownership
+        busy = bool(ownership.live) and not confirmed and self._waits()
+        progress = (ownership.generation, self._parts.publisher.batches)
+        return self._publishing.seconds(progress, busy=busy)
+
+    def _reason(self, *, known: bool, confirmed: bool) -> str:
+        """Why the worker is not ready; empty if it is."""
+        owned, live = len(self._health.owned), len(self._health.published)
         if not known:
             return "the brokers do not answer"
+        if not confirmed:
+            return "the group does not answer"
         if live < owned:
             return f"{owned - live} of {owned} partitions are being taken over"
-        return f"{self._health.lag} records behind"
+        if self._health.lag > READY_LAG:
+            return f"{self._health.lag} records behind"
+        return ""

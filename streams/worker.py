@@ -142,7 +142,9 @@ class Worker:
 
     async def _together(self) -> None:
         parts = self._parts
-        watch = Watch(parts, self._portfolios, self._health, self._work.set)
+        watch = Watch(
+            parts, self._portfolios, self._health, self._work.set, self._flush.busy
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._failing())
@@ -184,8 +186,5 @@ class Worker:
     async def _leave(self) -> None:
         """Z3: leave the group; if that takes too long, the session runs out."""
         self._parts.ownership.revoke()
-        app = self._parts.faust.app
-        if app.started:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(app.stop(), LEAVE_S)
+        await self._parts.faust.stop(LEAVE_S)
         crash.done(Step.Z3)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from connectors.capture import connector_config
 from connectors.connect_client import ConnectClient
@@ -78,7 +79,7 @@ async def test_the_password_of_the_database_goes_to_connect_and_to_nobody_else(
     settings = Settings(
         home=tmp_path,
         connect=ConnectSettings(url=server.url),
-        postgres=PostgresSettings(capture_password="topsecret"),
+        postgres=PostgresSettings(capture_password=SecretStr("topsecret")),
     )
     async with ConnectClient(settings) as client:
         await client.put(connector_config(settings))

@@ -212,7 +212,7 @@ def test_a_recovery_that_stands_still_is_pushed_once(
     monkeypatch.setattr("streams.watch.monotonic", clock)
     standing: Any = Standing()
     standing.recovering = recovering
-    watch = Watch(standing, standing, WorkerHealth(), lambda: None)
+    watch = Watch(standing, standing, WorkerHealth(), list, bool)
     clock.now += idle_s
     watch._push_recovery(idle_s)
     watch._push_recovery(idle_s)
@@ -227,7 +227,9 @@ class Behind:
 
     def __init__(self) -> None:
         self.settings = Settings()
-        self.ownership = SimpleNamespace(owned={0}, live={0}, generation=1)
+        self.ownership = SimpleNamespace(
+            owned={0}, live={0}, generation=1, is_confirmed=lambda: True
+        )
         self.market = SimpleNamespace(place=TopicPartition("m", 0))
         self.engine = SimpleNamespace(
             market_offset=lambda: 5, partition_offset=lambda _: 0
@@ -248,7 +250,7 @@ def test_a_worker_that_has_something_to_do_and_does_nothing_ends(monkeypatch, cl
     monkeypatch.setattr("streams.watch.monotonic", clock)
     behind: Any = Behind()
     told = WorkerHealth()
-    watch = Watch(behind, behind, told, lambda: None)
+    watch = Watch(behind, behind, told, list, bool)
     ends = {TopicPartition("m", 0): 5, TopicPartition("p", 0): 7}
     watch._measure(ends)
     assert (told.live, told.ready, told.lag) == (True, True, 7)
@@ -270,7 +272,7 @@ def test_a_worker_that_has_nothing_to_do_is_well_for_ever(monkeypatch, clock):
     monkeypatch.setattr("streams.watch.monotonic", clock)
     behind: Any = Behind()
     told = WorkerHealth()
-    watch = Watch(behind, behind, told, lambda: None)
+    watch = Watch(behind, behind, told, list, bool)
     for _ in range(3):
         watch._measure({TopicPartition("m", 0): 5, TopicPartition("p", 0): 0})
         clock.now += 1e6
