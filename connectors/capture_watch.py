@@ -139,33 +139,40 @@ async def register(settings: Settings, client: ConnectClient) -> bool:
         If Connect finds a fault in the configuration (it cannot log in, say), or did
         not take it within `REGISTER_SECONDS`.
     """
-    wanted = {"name": client.name, **connector_config(settings)}
     end = time.monotonic() + REGISTER_SECONDS
     while True:
         try:
-            if await client.config() == wanted:
-                return False
-            await client.put(wanted)
-        except httpx.HTTPError as error:
-            _raise_if_final(error, end)
+            return await _register_once(settings, client)
+        except httpx.HTTPError as error:  # it rebalances, it starts, it is away
+            if time.monotonic() > end:
+                message = f"Connect did not take the connector: {_why(error)}"
+                raise CaptureError(message) from error
             await asyncio.sleep(POLL_SECONDS)
-        else:
-            LOG.info("connector %s registered", client.name)
-            return True
 
 
-def _raise_if_final(error: httpx.HTTPError, end: float) -> None:
-    """Raise unless trying again may help: it rebalances, it starts, it is away."""
+async def _register_once(settings: Settings, client: ConnectClient) -> bool:
+    """Register the connector unless it is there; a failure that may pass is raised."""
+    wanted = {"name": client.name, **connector_config(settings)}
+    try:
+        if await client.config() == wanted:
+            return False
+        await client.put(wanted)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 400:
+            message = f"Connect refuses the connector: {_why(error)}"
+            raise CaptureError(message) from error
+        raise
+    LOG.info("connector %s registered", client.name)
+    return True
+
+
+def _why(error: httpx.HTTPError) -> str:
+    """Say what Connect says, or what became of the request."""
     why = str(error) or type(error).__name__
     if isinstance(error, httpx.HTTPStatusError):
         with contextlib.suppress(ValueError, AttributeError):
             why = error.response.json().get("message", why)
-        if error.response.status_code == 400:
-            message = f"Connect refuses the connector: {why}"
-            raise CaptureError(message) from error
-    if time.monotonic() > end:
-        message = f"Connect did not take the connector: {why}"
-        raise CaptureError(message) from error
+    return why
 
 
 async def remove(settings: Settings) -> None:
@@ -242,8 +249,9 @@ class Watch:
         try:
             status = await self._client.status()
             if status is None:
-                # Also for a moment after it was registered.
-                await register(self._settings, self._client)
+                # Also for a moment after it was registered. Once: the next look is
+                # in a second, and who does not look for long stands still.
+                await _register_once(self._settings, self._client)
             else:
                 await self._act(failures(status), now)
         except httpx.HTTPError as error:
@@ -339,11 +347,25 @@ async def keep(settings: Settings, pulse: Pulse, stop: asyncio.Event) -> None:
     await ensure_topics(settings)  # 1
     await check_source(settings)  # 2
     async with ConnectClient(settings) as client:
-        with pulse.waiting():
-            await register(settings, client)  # 3
-        watch = Watch(settings, client)
-        while not stop.is_set():  # 4
-            await watch.look(time.time())
-            pulse.beat(watch.trouble)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        watching = asyncio.create_task(_watch(settings, client, pulse))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            # Also a request that nobody answers is given up when we are to stop.
+            await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        finally:
+            watching.cancel()
+            stopped.cancel()
+            await asyncio.wait({watching, stopped})
+
+
+async def _watch(settings: Settings, client: ConnectClient, pulse: Pulse) -> None:
+    """Register, and look every second, until cancelled."""
+    with pulse.waiting():
+        await register(settings, client)  # 3
+    watch = Watch(settings, client)
+    while True:  # 4
+        await watch.look(time.time())
+        pulse.beat(watch.trouble)
+        await asyncio.sleep(POLL_SECONDS)

@@ -48,6 +48,7 @@ from connectors.capture_watch import (
     remove,
 )
 from connectors.connect_client import ConnectClient
+from connectors.health import Pulse
 from connectors.kafka import started_admin
 from connectors.postgres import apply_schema
 from connectors.settings import (
@@ -332,6 +333,42 @@ async def test_a_connector_that_is_gone_is_registered_again(
     fake.config = None
     await watch.look(1.0)
     assert fake.config is not None
+
+
+async def test_a_look_tries_to_register_once_and_no_longer(
+    watch: Watch, fake: FakeConnect
+) -> None:
+    """Who retries within a look for a minute does not beat, and is ended for it."""
+    fake.calls.clear()
+    fake.config = None
+    fake.refusals = [httpx.Response(n, json={}) for n in (500, 404, 404)]
+    await watch.look(1.0)
+    assert (fake.calls, watch.trouble) == (["PUT /config"], "Connect does not answer")
+    await watch.look(2.0)
+    assert (fake.config is not None, watch.trouble) == (True, "")
+
+
+async def test_capture_stops_while_connect_says_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, stop = asyncio.Event(), asyncio.Event()
+
+    async def silence(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def fine(_: Settings) -> None:
+        pass
+
+    monkeypatch.setattr(capture_watch, "ensure_topics", fine)
+    monkeypatch.setattr(capture_watch, "check_source", fine)
+    client = ConnectClient(settings, httpx.MockTransport(silence))
+    monkeypatch.setattr(capture_watch, "ConnectClient", lambda _: client)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(capture_watch.keep(settings, Pulse(), stop))
+        await asked.wait()
+        stop.set()
 
 
 async def test_a_connect_that_is_away_is_waited_for(
