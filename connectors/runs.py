@@ -12,12 +12,14 @@ import json
 import logging
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]
 import msgspec
 from aiokafka.errors import KafkaError
 
 from connectors.kafka import started_producer
 from connectors.postgres import Connection
 from connectors.settings import Settings
+from connectors.sink import RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +107,20 @@ WHERE excluded.updated >= t.updated
 
 
 async def merge_run(connection: Connection, record: RunRecord) -> None:
-    """Bring a record to ``analytics.runs`` if it is newer than what is there."""
+    """Bring a record to ``analytics.runs`` if it is newer than what is there.
+
+    Raises
+    ------
+    RefusedError
+        If the table cannot hold it: a time beyond its calendar, a NUL, a name of
+        thousands of characters. Ours have none; anybody may write to the topic.
+    """
     rounded = {name: round(value, 3) for name, value in record.seconds.items()}
     words: list[Any] = [record.run, record.kind, record.status]
     words += [record.first, record.last]
     words += [record.started, record.updated, record.ended]
     words += [json.dumps(record.counts), json.dumps(rounded), record.error]
-    await connection.execute(MERGE, *words)
+    try:
+        await connection.execute(MERGE, *words)
+    except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
+        raise RefusedError(str(error)) from error

@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 from connectors.kafka import started_consumer
 from connectors.postgres import Connection, connect
-from connectors.runs import merge_run, read_run
+from connectors.runs import RunRecord, merge_run, read_run
 from connectors.settings import Settings
+from connectors.sink import RefusedError, Written
 from connectors.sink_postgres import become_sink, border
+from streams.sink_metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 1000
 
 
-async def write_runs(settings: Settings, stop: asyncio.Event) -> None:
-    """Merge what the topic says until ``stop`` is set.
+async def write_runs(
+    settings: Settings, stop: asyncio.Event, metrics: SinkMetrics
+) -> None:
+    """Merge what the topic says until ``stop`` is set; what is no run is refused.
 
     Raises
     ------
@@ -35,13 +39,16 @@ async def write_runs(settings: Settings, stop: asyncio.Event) -> None:
         connection = await connect(dsn, "sink runs")
         try:
             await become_sink(connection)
-            await _follow(settings, connection, stop)
+            await _follow(settings, connection, stop, metrics)
         finally:
             connection.terminate()
 
 
 async def _follow(
-    settings: Settings, connection: Connection, stop: asyncio.Event
+    settings: Settings,
+    connection: Connection,
+    stop: asyncio.Event,
+    metrics: SinkMetrics,
 ) -> None:
     place = TopicPartition(settings.topics.runs, 0)
     async with started_consumer(settings, group_id=None) as consumer:
@@ -50,8 +57,22 @@ async def _follow(
         while not stop.is_set():
             found = await consumer.getmany(place, timeout_ms=POLL_MS)
             for record in found.get(place, ()):
-                run = read_run(record.value)
-                if run is None:
-                    log.error("%s@%d is no run", place.topic, record.offset)
-                else:
-                    await merge_run(connection, run)
+                metrics.written("runs", await take(connection, record))
+
+
+async def take(connection: Connection, record: ConsumerRecord[bytes, bytes]) -> Written:
+    """Merge one record, or refuse it."""
+    try:
+        await merge_run(connection, _run_of(record.value))
+    except RefusedError as error:
+        log.error("%s@%d is refused: %s", record.topic, record.offset, error)  # noqa: TRY400
+        return Written(refused=1)
+    return Written(stored=1)
+
+
+def _run_of(value: bytes | None) -> RunRecord:
+    run = read_run(value)
+    if run is None:
+        message = "it is no run"
+        raise RefusedError(message)
+    return run

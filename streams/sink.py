@@ -118,7 +118,7 @@ async def write_families(
             for family, pulse in pulses.items():
                 group.create_task(write_family(settings, family, stop, metrics, pulse))
             group.create_task(
-                keep_trying("runs", lambda: write_runs(settings, stop), stop)
+                keep_trying("runs", lambda: write_runs(settings, stop, metrics), stop)
             )
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
