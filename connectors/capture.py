@@ -135,6 +135,8 @@ def _database(settings: Settings) -> dict[str, str]:
         # The role may read, not create; what is captured is decided by the schema.
         "publication.autocreate.mode": "disabled",
     }
+    if settings.postgres.slot_failover:
+        config["slot.failover"] = "true"  # heeded when the slot is made
     # The files are read where Connect runs; both drivers take PEM.
     for name in ("sslmode", "sslrootcert", "sslcert", "sslkey"):
         if name in options:

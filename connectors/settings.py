@@ -68,6 +68,8 @@ class PostgresSettings(_Group):
     )
     capture_password: SecretStr = SecretStr("")
     slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "deltafolio"
+    slot_failover: bool = False
+    """Whether the slot is made as one that standbys keep (PostgreSQL 17 and newer)."""
     publication: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "deltafolio"
     source_schema: Identifier = "public"
 

@@ -103,6 +103,13 @@ def test_each_topic_has_one_transform_that_unwraps_its_key(prefix: str) -> None:
         )
 
 
+def test_a_slot_that_survives_a_failover_is_asked_for_by_a_setting() -> None:
+    """Not named otherwise: another configuration would restart the connector."""
+    assert "slot.failover" not in config()
+    found = config(postgres=PostgresSettings(slot_failover=True))
+    assert found["slot.failover"] == "true"
+
+
 def test_what_would_lose_or_hide_rows_is_set() -> None:
     assert (
         config().items()
