@@ -26,7 +26,7 @@ MARKER = "deltafolio.home"
 OWN_NAMES = frozenset(
     {
         *("postgres", "broker", "connect", "password", "ports.json"),
-        *("settings.json", "run", "logs"),
+        *("settings.json", "run", "logs", "password.part", "ports.part"),
     }
 )
 """What is ours in a directory that is not."""
@@ -82,10 +82,15 @@ class Layout:
         """Password of the database's superuser, made at the first call."""
         path = self.home / "password"
         with contextlib.suppress(FileNotFoundError):
-            return path.read_text("utf-8").strip()
+            if known := path.read_text("utf-8").strip():
+                return known
         fresh = secrets.token_urlsafe(18)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        # In one step: a disk that is full would leave an empty password for good.
+        part = self.home / "password.part"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(part, flags, 0o600), "w") as file:
             file.write(fresh)
+        part.replace(path)
         return fresh
 
     def purge(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -256,6 +257,27 @@ def test_a_port_that_was_taken_is_chosen_anew(home: Layout) -> None:
         after = choose_ports(home, frozenset())
     assert after["broker"] != before["broker"]
     assert {**after, "broker": 0} == {**before, "broker": 0}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_leaves_no_empty_password(
+    home: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int, mode: str) -> TextIO:
+        os.close(number)
+        return Path("/dev/full").open("w")
+
+    with monkeypatch.context() as until_there_is_room:
+        until_there_is_room.setattr(os, "fdopen", full)
+        with pytest.raises(OSError, match="No space left"):
+            home.password()
+    assert not (home.home / "password").exists()
+    assert home.password() == home.password() != ""
+
+
+def test_an_empty_password_is_made_anew(home: Layout) -> None:
+    (home.home / "password").touch(0o600)
+    assert home.password() == home.password() != ""
 
 
 def test_the_password_is_made_once_and_for_our_eyes_only(home: Layout) -> None:
