@@ -6,7 +6,7 @@ T1. the market from its checkpoint;
 T2. the market's log up to the end that is seen now: only then
 T3. the group is joined, and for each partition that it gives, see `Portfolios`.
 
-Ending, in ten seconds at most:
+Ending, in seven seconds at most (a supervisor kills after eight):
 
 Z1. nothing is folded any more;
 Z2. what was folded is derived, published, put down and acknowledged;
@@ -20,6 +20,7 @@ import asyncio
 import logging
 import shutil
 from contextlib import AsyncExitStack, suppress
+from time import monotonic
 
 from aiokafka.errors import KafkaError
 
@@ -39,9 +40,12 @@ logger = logging.getLogger(__name__)
 NOISY = ("aiokafka", "faust", "mode")
 """They tell of each step of a rebalance; ours tells what came of it."""
 
+END_S = 7.0
+"""How long ending may take; the steps below have of it what is left."""
 PUT_DOWN_S = 4.0
-LEAVE_S = 4.0
+COMMIT_S = 1.0
 TELL_S = 1.0
+LEAVE_S = 4.0
 MINUTE = 60_000
 
 
@@ -100,6 +104,7 @@ class Worker:
             self._parts.metrics.registry,
             settings.worker.web_port,
         )
+        self._end_by = float("inf")
         self._failure: asyncio.Future[None] = asyncio.Future()
         self._parts.faust.wire(self._portfolios, self._fail)
 
@@ -114,16 +119,22 @@ class Worker:
         life = asyncio.create_task(self._live())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        self._end_by = monotonic() + END_S
         if not life.done():
             await self._put_down()
             with suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(self._parts.catch_up.stopped(), TELL_S)
+                told = self._parts.catch_up.stopped()
+                await asyncio.wait_for(told, self._at_most(TELL_S))
         await self._leave()
         stopped.cancel()
         life.cancel()
-        await asyncio.wait({life}, timeout=LEAVE_S)
+        await asyncio.wait({life}, timeout=self._at_most(LEAVE_S))
         if life.done() and not life.cancelled():
             life.result()
+
+    def _at_most(self, seconds: float) -> float:
+        """How long a step of ending may take."""
+        return max(0.0, min(seconds, self._end_by - monotonic()))
 
     async def _live(self) -> None:
         """T1 to T3, then everything that goes on until the end."""
@@ -178,13 +189,14 @@ class Worker:
         """Z1, Z2: nothing more is folded; what was is published and put down."""
         self._portfolios.stop_folding()
         crash.done(Step.Z1)
-        if await self._flush.put_down(PUT_DOWN_S):
+        if await self._flush.put_down(self._at_most(PUT_DOWN_S)):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._parts.faust.commit(), LEAVE_S / 2)
+                commit = self._parts.faust.commit()
+                await asyncio.wait_for(commit, self._at_most(COMMIT_S))
         crash.done(Step.Z2)
 
     async def _leave(self) -> None:
         """Z3: leave the group; if that takes too long, the session runs out."""
         self._parts.ownership.revoke()
-        await self._parts.faust.stop(LEAVE_S)
+        await self._parts.faust.stop(self._at_most(LEAVE_S))
         crash.done(Step.Z3)
