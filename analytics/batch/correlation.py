@@ -15,7 +15,7 @@ from analytics.factors import BASIS, Factors
 Pair = tuple[float | None, int, str | None]
 UNIT = 10_000
 NO_RISK = 1e-12
-IN_ORDER = ("too_few", "constant", "not_converged")
+IN_ORDER = ("overflow", "too_few", "constant", "not_converged")
 
 
 @dataclass

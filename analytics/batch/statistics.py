@@ -8,6 +8,7 @@ solves; nothing is carried from one window to the next.
 import warnings
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from statsmodels.regression.linear_model import OLS
 
 from analytics.batch.nested import ANNUAL, CONDITION, LOOSE, REL
+from analytics.batch.squares import NOTHING, fits, unbounded, varies
 
 Series = NDArray[np.float64]
 
-NOTHING = 1e-20
 COLLINEAR = 1e-12
 EQUAL = 1e-12
 TINY = 1e-300
@@ -89,17 +90,12 @@ class Trend:
     sure: bool = True
 
 
-def varies(values: Series) -> bool:
-    """Whether values are more than one number and rounding."""
-    centred = values - values.mean()
-    return bool((centred**2).sum() > NOTHING * (values**2).sum())
-
-
 def count(values: Series) -> int:
     """How many returns are there."""
     return int((~np.isnan(values)).sum())
 
 
+@unbounded
 def fit(y: Series, x: Series, *, minimum: int, history: int, cap: float) -> Fit:
     """Ordinary least squares of y on x with intercept (section 5)."""
     rows = ~np.isnan(y) & ~np.isnan(x)
@@ -111,6 +107,8 @@ def fit(y: Series, x: Series, *, minimum: int, history: int, cap: float) -> Fit:
     y, x = y[rows], x[rows]
     if not varies(x) or not varies(y):
         return Fit(n, "constant")
+    if not fits(x, y):
+        return Fit(n, "overflow")
     # A column of unit length and mean zero: the same fit, well conditioned even
     # when a print is a million times too large.
     length = float(np.sqrt(((x - x.mean()) ** 2).sum()))
@@ -150,6 +148,7 @@ def _fractions(values: Series) -> NDArray[Any]:
     return np.array([Fraction(v) for v in values])
 
 
+@unbounded
 def ridge(
     y: Series,
     factors: dict[str, Series],
@@ -177,6 +176,8 @@ def ridge(
         return Ridge(n, "too_few", frozenset(present))
     if not all(varies(column) for column in columns.T):
         return Ridge(n, "constant", frozenset(present))
+    if not fits(*columns.T):
+        return Ridge(n, "overflow", frozenset(present))
     target = columns[:, 0] - columns[:, 0].mean()
     x = columns[:, 1:]
     sigma = x.std(axis=0)
@@ -200,24 +201,29 @@ def ridge(
     )
 
 
+@unbounded
 def volatility(window: Series, minimum: int, year: int) -> Value:
     """Annualised standard deviation of a window (ddof 1)."""
     values = window[~np.isnan(window)]
     if len(values) < minimum:
         return Value(None, len(values), "too_few")
+    if not fits(values):
+        return Value(None, len(values), "overflow")
     return Value(float(values.std(ddof=1) * np.sqrt(year)), len(values), None)
 
 
+@unbounded
 def volatilities(series: Series, length: int, minimum: int, year: int) -> Series:
-    """Volatility of every window of a series that it has; NaN where too few."""
+    """Volatility of every window of a series; NaN where too few or too large."""
     windows = sliding_window_view(series, length)
     present = ~np.isnan(windows)
     n = present.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(present, windows, 0.0).sum(axis=1) / n
-        squares = np.where(present, (windows - mean[:, None]) ** 2, 0.0).sum(axis=1)
-        found = np.sqrt(squares / (n - 1) * year)
-    return np.where(n >= minimum, found, np.nan)
+    there = np.where(present, windows, 0.0)
+    mean = there.sum(axis=1) / n
+    squares = np.where(present, (windows - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    found = np.sqrt(squares / (n - 1)) * np.sqrt(year)
+    known = (n >= minimum) & np.isfinite((there**2).sum(axis=1))
+    return np.where(known, found, np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +237,7 @@ class HarRule:
     year: int
 
 
+@unbounded
 def har(returns: Series, rule: HarRule) -> Value:
     """Forecast of the volatility of the next sessions (section 7, Corsi 2009)."""
     x = returns**2
@@ -239,7 +246,7 @@ def har(returns: Series, rule: HarRule) -> Value:
     ahead = np.full(len(x), np.nan)
     ahead[: -rule.horizon] = _means(x, rule.horizon)[rule.horizon :]
     inputs = np.column_stack([x, week, month])
-    whole = np.isfinite(inputs).all(axis=1)
+    whole = ~np.isnan(inputs).any(axis=1)
     whole &= np.arange(len(x)) >= rule.month - 1
     rows = whole & ~np.isnan(ahead)
     n = int(rows.sum())
@@ -249,23 +256,29 @@ def har(returns: Series, rule: HarRule) -> Value:
         return Value(None, n, "recent_gap")
     if not all(varies(column) for column in inputs[rows].T):
         return Value(None, n, "constant")
+    target = ahead[rows]
     mean, sigma = inputs[rows].mean(axis=0), inputs[rows].std(axis=0)
+    products = (inputs[rows] - mean).T @ (target - target.mean())
+    if not fits(*inputs[rows].T) or not np.isfinite(products).all():
+        return Value(None, n, "overflow")
     z = (inputs[rows] - mean) / sigma
     eigenvalues = np.linalg.eigvalsh(z.T @ z)
     if eigenvalues[0] <= COLLINEAR * eigenvalues[-1]:
         return Value(None, n, "collinear")
-    target = ahead[rows]
     b, *_ = np.linalg.lstsq(z, target - target.mean(), rcond=None)
     today = (inputs[-1] - mean) / sigma
     parts = [target.mean(), *(today * b)]
     forecast = sum(parts)
+    square = rule.year * max(0.0, forecast)
+    if not np.isfinite([forecast, square]).all():
+        return Value(None, n, "overflow")
     # What any solution by the normal equations may lose: columns that are nearly
     # collinear, parts that cancel, a small coefficient beside a large one where today
     # is far out.
-    size = max(sum(map(abs, parts)), np.linalg.norm(b) * np.linalg.norm(today))
+    size = max(sum(map(abs, parts)), hypot(*b) * hypot(*today))
     lost = DIGITS * eigenvalues[-1] / eigenvalues[0] * size
     sure = bool(lost <= LOOSE * abs(forecast))
-    return Value(float(np.sqrt(rule.year * max(0.0, forecast))), n, None, sure)
+    return Value(float(np.sqrt(square)), n, None, sure)
 
 
 def _means(x: Series, length: int) -> Series:
@@ -273,11 +286,11 @@ def _means(x: Series, length: int) -> Series:
     padded = np.concatenate([np.full(length - 1, np.nan), x])
     windows = sliding_window_view(padded, length)
     n = (~np.isnan(windows)).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.nansum(windows, axis=1) / n
+    means = np.nansum(windows, axis=1) / n
     return np.where(n >= -(-2 * length // 3), means, np.nan)
 
 
+@unbounded
 def trend(values: Series, minimum: int, steep: float, clear: float) -> Trend:
     """Direction of the last values of a volatility, against the session number."""
     there = ~np.isnan(values)
@@ -287,7 +300,11 @@ def trend(values: Series, minimum: int, steep: float, clear: float) -> Trend:
     y = values[there]
     if not varies(y):
         return Trend(n, None, "stable", 0.0, None)
-    model = OLS(y, np.column_stack([np.ones(n), np.flatnonzero(there)])).fit()
+    number = np.flatnonzero(there)
+    product = ((number - number.mean()) ** 2).sum() * ((y - y.mean()) ** 2).sum()
+    if not fits(y) or not np.isfinite(product):
+        return Trend(n, "overflow")
+    model = OLS(y, np.column_stack([np.ones(n), number])).fit()
     slope, strength = float(model.params[1]), float(model.rsquared)
     word = "stable"
     if abs(slope) > steep and strength > clear:
@@ -297,6 +314,7 @@ def trend(values: Series, minimum: int, steep: float, clear: float) -> Trend:
     return Trend(n, None, word, slope, strength, float(y.std() / size), sure)
 
 
+@unbounded
 def percentile(values: Series, minimum: int) -> Value:
     """Rank of the last value among all that exist, halves for equal ones."""
     there = values[~np.isnan(values)]
@@ -314,6 +332,7 @@ def percentile(values: Series, minimum: int) -> Value:
     return Value(rank, n, None, sure=not doubtful.any())
 
 
+@unbounded
 def correlate(
     x: Series, y: Series, minimum: int
 ) -> tuple[float | None, int, str | None]:
@@ -325,6 +344,8 @@ def correlate(
     x, y = x[rows], y[rows]
     if not varies(x) or not varies(y):
         return None, n, "constant"
+    if not fits(x, y):
+        return None, n, "overflow"
     x, y = x - x.mean(), y - y.mean()
     x, y = x / np.sqrt((x**2).sum()), y / np.sqrt((y**2).sum())
     return float(x @ y), n, None

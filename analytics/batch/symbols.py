@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analytics.batch import statistics
 from analytics.batch.returns import Returns, Series, tail
+from analytics.batch.squares import unbounded
 from analytics.factors import Factors, Spread
 
 Found = TypeVar("Found")
@@ -137,11 +138,15 @@ class Symbols:
         )
 
 
+@unbounded
 def combined(
     values: list[Series], weights: list[float], counts: NDArray[np.bool_]
 ) -> Series:
-    """Weigh returns with today's weights; NaN where ``counts`` is False."""
+    """Weigh returns with today's weights; NaN where ``counts`` is False.
+
+    What is no double, or the difference of two that are none, is infinite.
+    """
     series = np.zeros(len(counts))
     for column, weight in zip(values, weights, strict=True):
         series += weight * np.nan_to_num(column, nan=0.0)
-    return np.where(counts, series, np.nan)
+    return np.where(counts, np.where(np.isfinite(series), series, np.inf), np.nan)

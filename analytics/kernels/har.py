@@ -17,8 +17,7 @@ import numpy as np
 
 from analytics.factors import Factors, Window
 from analytics.kernels.linear import cholesky, eigen, solve
-from analytics.kernels.ols import NO_VARIANCE
-from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.reasons import Codes, Reason, finite, first, flat, nulled
 from analytics.kernels.windows import (
     Block,
     Bools,
@@ -108,7 +107,7 @@ def forecast(block: Block, factors: Factors) -> Forecast:
     -------
     Forecast
         ``too_few`` rows, ``recent_gap`` (today's x or means are not known),
-        ``constant`` column, ``collinear`` columns (λmin <= 1e-12·λmax).
+        ``constant`` column, ``collinear`` columns (λmin <= 1e-12·λmax), ``overflow``.
     """
     rows = _rows(block.over(factors.har_window), factors)
     length = len(rows.target) - block.sessions + 1
@@ -145,8 +144,9 @@ def _rows(block: Block, factors: Factors) -> Rows:
     columns: tuple[Floats, ...] = (x[day], of_week[weekly], of_month[:count])
     y = of_ahead[target]
     if not counts.all():
-        columns = tuple(column * counts for column in columns)
-        y = y * counts
+        # A square that is infinite is no number, times 0.
+        columns = tuple(np.where(counts, column, 0.0) for column in columns)
+        y = np.where(counts, y, 0.0)
     return Rows(
         columns=columns,
         target=y,
@@ -288,20 +288,20 @@ def _solved(
         solve(lower, right), roots, now, moments.means, strict=True
     ):
         fit = fit + b * ((value - mean) / root)
-    flat = np.zeros(fit.shape, bool)
+    constant = np.zeros(fit.shape, bool)
     for a in range(COLUMNS):
-        flat |= moments.centred[a, a] <= moments.raw[a] * NO_VARIANCE
+        constant |= flat(moments.centred[a, a], moments.raw[a])
     reason = first(
         fit.shape,
         (Reason.TOO_FEW, moments.n < factors.har_minimum),
         (Reason.RECENT_GAP, ~known),
-        (Reason.CONSTANT, flat),
+        (Reason.CONSTANT, constant),
     )
     reason = finite(reason, *moments.centred.values(), *moments.with_y)
     alike = (reason == 0) & (~positive | _collinear(matrix))
     reason = np.where(alike, np.uint8(Reason.COLLINEAR), reason)
-    reason = finite(reason, fit)
     value = np.sqrt(factors.year * np.maximum(fit, 0.0))
+    reason = finite(reason, fit, value)
     return Forecast(nulled(value, reason), moments.n.astype(np.int64), reason)
 
 

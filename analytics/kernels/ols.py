@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.factors import Window
-from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.intercept import FAR, exact_product, intercepts
+from analytics.kernels.reasons import (
+    NO_VARIANCE,
+    Codes,
+    Reason,
+    finite,
+    first,
+    flat,
+    nulled,
+)
 from analytics.kernels.student import p_values
 from analytics.kernels.windows import (
     Block,
@@ -32,9 +41,6 @@ from analytics.kernels.windows import (
     window_sums,
 )
 
-NO_VARIANCE = 1e-20
-"""A centred sum of squares of at most this part of the raw one is no variance."""
-
 ILL_CENTRED = 0.25
 """Below this part the raw sums have lost two bits, and the cell is centred first."""
 
@@ -42,9 +48,6 @@ FEW_CELLS = 512
 
 WILD = 1.0
 """Means beyond it cancel in an alpha more digits than it may lose."""
-
-SPLIT = 134217729.0
-"""2²⁷ + 1: splits a double into two halves whose products are exact."""
 
 LARGE = 1e150
 """Squares of less, and sums of 5 000 of them, are doubles."""
@@ -99,10 +102,9 @@ class Moments:
         return (self.sxx < self.xx * ILL_CENTRED) | (self.syy < self.yy * ILL_CENTRED)
 
     @property
-    def flat(self) -> Bools:
+    def constant(self) -> Bools:
         """Cells where one of the two has no variance."""
-        x = self.sxx <= self.xx * NO_VARIANCE
-        return x | (self.syy <= self.yy * NO_VARIANCE)
+        return flat(self.sxx, self.xx) | flat(self.syy, self.yy)
 
 
 class Target:
@@ -202,12 +204,13 @@ def _line(target: Target, factor: Block, rule: Rule) -> Line:
         beta.shape,
         (Reason.NO_FACTOR_HISTORY, had < rule.history),
         (Reason.TOO_FEW, moments.n < rule.window.minimum),
-        (Reason.CONSTANT, moments.flat),
+        (Reason.CONSTANT, moments.constant),
     )
+    reason = finite(reason, moments.xx, moments.yy)
     size = np.maximum(np.abs(moments.mean_y), np.abs(beta * moments.mean_x))
-    wild = cells_of((size > WILD) & (size < LARGE) & (reason == 0))
+    wild = cells_of((size > WILD) & (reason == 0))
     if len(wild[0]):
-        alpha[wild] = _intercept(moments, y, x, beta[wild], wild)
+        alpha[wild] = _intercept(moments, y, x, beta[wild], size[wild], wild)
     return Line(y, x, common, moments, beta, alpha, reason)
 
 
@@ -279,7 +282,7 @@ def _centred_first(
 
 
 def _intercept(
-    moments: Moments, y: Block, x: Block, beta: Floats, cells: Cells
+    moments: Moments, y: Block, x: Block, beta: Floats, size: Floats, cells: Cells
 ) -> Floats:
     """Alpha of some cells by residuals, and by what beta's own rounding moves.
 
@@ -288,7 +291,7 @@ def _intercept(
     """
     length = len(y.values) - len(moments.n) + 1
     there = gathered(y.present & x.present, length, cells).astype(float)
-    window_x, window_y = (gathered(of.values, length, cells) for of in (x, y))
+    window_x, window_y = (gathered(of.values, length, cells) * there for of in (x, y))
     product, lost = exact_product(beta, window_x)
     rest = ((window_y - product) - lost) * there
     level = window_sums(rest, length)[0] / moments.n[cells]
@@ -298,24 +301,9 @@ def _intercept(
     )
     moved = window_sums((window_x - mean_x) * there * (rest - level), length)[0] / sxx
     found: Floats = level - moved * mean_x
+    far = np.flatnonzero(size > FAR)
+    found[far] = intercepts(window_y[:, far], window_x[:, far], moments.n[cells][far])
     return found
-
-
-def exact_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Multiply, and say what rounding took: a·b is the sum of the two.
-
-    Source: Dekker (1971). Exact below ``LARGE``.
-
-    Examples
-    --------
-    >>> exact_product(np.array([0.1]), np.array([3.0]))
-    (array([0.3]), array([-2.77555756e-17]))
-    """
-    product = a * b
-    a_high, b_high = (SPLIT * v - (SPLIT * v - v) for v in (a, b))
-    a_low, b_low = a - a_high, b - b_high
-    rest = a_high * b_high - product + a_high * b_low + a_low * b_high
-    return product, rest + a_low * b_low
 
 
 def residual_squares(
@@ -333,6 +321,8 @@ def residual_squares(
         [sessions, symbols].
     """
     length = len(y) - len(alpha) + 1
+    if common is not None:  # a value of one of the two may be beyond all measure
+        y, x = y * common, x * common
     if alpha.size <= FEW_CELLS:
         # The same additions in the same order, in a few calls: accumulate adds
         # one row after the other by definition, unlike sum.
@@ -367,6 +357,9 @@ def _finished(
     df = np.maximum(moments.n - 2, 1.0)
     r2 = np.where(exact, 1.0, np.maximum(1.0 - sse / moments.syy, 0.0))
     se = np.where(exact, 0.0, np.sqrt(sse / df / moments.sxx))
+    if np.isinf(se).any():
+        # The root of what is no double is one.
+        se = np.where(np.isinf(se), np.sqrt(sse / df) / np.sqrt(moments.sxx), se)
     p = np.zeros_like(beta)
     tested = np.nonzero((reason == 0) & ~exact)
     explained = np.maximum(beta * moments.sxy, 0.0)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.factors import Window
-from analytics.kernels.ols import ILL_CENTRED, NO_VARIANCE
-from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.ols import ILL_CENTRED
+from analytics.kernels.reasons import Codes, Reason, finite, first, flat, nulled
 from analytics.kernels.windows import (
     Block,
     Bools,
@@ -179,13 +179,11 @@ def _finished(moments: Moments, window: Window) -> Pairs:
     """Divide, and say what is null."""
     size = np.sqrt(moments.sxx) * np.sqrt(moments.syy)
     rho = np.clip(moments.sxy / size, -1.0, 1.0)
-    flat = (moments.sxx <= moments.xx * NO_VARIANCE) | (
-        moments.syy <= moments.yy * NO_VARIANCE
-    )
+    constant = flat(moments.sxx, moments.xx) | flat(moments.syy, moments.yy)
     reason = first(
         rho.shape,
         (Reason.TOO_FEW, moments.n < window.minimum),
-        (Reason.CONSTANT, flat),
+        (Reason.CONSTANT, constant),
     )
-    reason = finite(reason, rho)
+    reason = finite(reason, rho, moments.xx, moments.yy)
     return Pairs(nulled(rho, reason), moments.n.astype(np.int32), reason)

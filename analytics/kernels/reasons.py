@@ -13,6 +13,9 @@ from analytics.kernels.windows import Bools, Floats
 
 Codes = NDArray[np.uint8]
 
+NO_VARIANCE = 1e-20
+"""A centred sum of squares of at most this part of the raw one is no variance."""
+
 
 class Reason(IntEnum):
     """Codes, in the order in which they apply."""
@@ -80,3 +83,12 @@ def finite(codes: Codes, *values: Floats) -> Codes:
     for value in values:
         lost |= ~np.isfinite(value)
     return np.where((codes == 0) & lost, np.uint8(Reason.OVERFLOW), codes)
+
+
+def flat(centred: Floats, raw: Floats) -> Bools:
+    """Where a centred sum of squares says of no variance.
+
+    A raw one that is not finite does not: both are infinite then, and equal.
+    """
+    found: Bools = (centred <= raw * NO_VARIANCE) & np.isfinite(raw)
+    return found

@@ -16,8 +16,8 @@ from itertools import pairwise
 import numpy as np
 
 from analytics.kernels.linear import solve
-from analytics.kernels.ols import ILL_CENTRED, NO_VARIANCE, Target
-from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.ols import ILL_CENTRED, Target
+from analytics.kernels.reasons import Codes, Reason, finite, first, flat, nulled
 from analytics.kernels.ridge_system import (
     Rule,
     Sums,
@@ -121,8 +121,7 @@ def _present(block: Block, rule: Rule) -> Bools:
         offset = (values - mean) * there
         spread[doubtful] = window_sums(offset * offset, length)[0]
     # A sum beyond a double is not "no variance": the ridge is then an overflow.
-    flat = spread <= raw * NO_VARIANCE
-    present: Bools = (n >= rule.history) & ~flat
+    present: Bools = (n >= rule.history) & ~flat(spread, raw)
     return present
 
 
@@ -234,9 +233,9 @@ def _results(system: System, right: Right, rule: Rule) -> Ridge:
     reason = first(
         shape,
         (Reason.TOO_FEW, n < rule.window.minimum),
-        (Reason.CONSTANT, system.flat | (right.syy <= right.yy * NO_VARIANCE)),
+        (Reason.CONSTANT, system.flat | flat(right.syy, right.yy)),
     )
-    reason = finite(reason, explained, *system.sums.zz, *b)
+    reason = finite(reason, explained, right.yy, *system.sums.zz, *b)
     solved = np.where(
         (reason == 0) & ~system.positive, np.uint8(Reason.COLLINEAR), reason
     )

@@ -11,7 +11,8 @@ import numpy as np
 
 from analytics.factors import Window
 from analytics.kernels.linear import cholesky, eigen, singular
-from analytics.kernels.ols import ILL_CENTRED, NO_VARIANCE
+from analytics.kernels.ols import ILL_CENTRED
+from analytics.kernels.reasons import flat
 from analytics.kernels.windows import (
     Block,
     Bools,
@@ -69,7 +70,7 @@ class System:
         self.alpha = alpha
         each = np.arange(len(sums.zz))
         variation = sums.szz[each, each]
-        self.flat = any_factor(variation <= sums.zz * NO_VARIANCE)
+        self.flat = any_factor(flat(variation, sums.zz))
         self.ill = any_factor(variation < sums.zz * ILL_CENTRED)
         solid = np.where(variation > 0, variation, 1.0)
         self.sigma = np.sqrt(solid / np.maximum(sums.n, 1.0))
@@ -86,8 +87,8 @@ class System:
 
     def _condition(self, correlation: Floats) -> None:
         shape = correlation.shape
-        flat = correlation.reshape(*shape[:2], -1)
-        values = eigen(flat, vectors=False)[0].reshape(shape[1:])
+        every = correlation.reshape(*shape[:2], -1)
+        values = eigen(every, vectors=False)[0].reshape(shape[1:])
         low, high = values.min(axis=0), values.max(axis=0)
         self.thin: Bools = low <= THIN * high
         self.collinear: Bools = low <= COLLINEAR * high

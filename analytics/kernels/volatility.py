@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.factors import Window
-from analytics.kernels.ols import FEW_CELLS, ILL_CENTRED, NO_VARIANCE
-from analytics.kernels.reasons import Codes, Reason, finite, first, nulled
+from analytics.kernels.ols import FEW_CELLS, ILL_CENTRED
+from analytics.kernels.reasons import Codes, Reason, finite, first, flat, nulled
 from analytics.kernels.windows import (
     Block,
     Bools,
@@ -83,8 +83,8 @@ def annualised(block: Block, window: Window, year: int) -> Volatility:
     Returns
     -------
     Volatility
-        ``too_few`` below the minimum. Equal returns have a volatility of 0 if
-        they are 0, else of 0 to rounding.
+        ``too_few`` below the minimum, ``overflow``. Equal returns have a volatility
+        of 0 if they are 0, else of 0 to rounding.
     """
     value, n = _deviations(block.over(window.sessions), window, year)
     shape = value.shape
@@ -145,7 +145,8 @@ def trend(values: Block, window: Window, slope: float, r2: float) -> Trend:
     values
         From ``history``.
     window
-        Values used, and how many must exist, else ``too_few``.
+        Values used, and how many must exist, else ``too_few``; ``overflow`` where
+        their squares do not fit.
     slope, r2
         A trend is steeper than ``slope`` a session and has R² above ``r2``.
     """
@@ -159,12 +160,14 @@ def trend(values: Block, window: Window, slope: float, r2: float) -> Trend:
     middle = _folded(number * there) / rows
     dv, du = (v - mean) * there, (number - middle) * there
     suu, suv, svv = _folded(du * du), _folded(du * dv), _folded(dv * dv)
-    flat = svv <= _folded(v * v) * NO_VARIANCE
-    steep = np.where(flat, 0.0, suv / np.where(suu > 0, suu, 1.0))
-    strength = np.minimum(suv * suv / np.where(flat, 1.0, suu * svv), 1.0)
+    raw, squares = _folded(v * v), suu * svv
+    constant = flat(svv, raw)
+    steep = np.where(constant, 0.0, suv / np.where(suu > 0, suu, 1.0))
+    strength = np.minimum(suv * suv / np.where(constant, 1.0, squares), 1.0)
     reason = first(n.shape, (Reason.TOO_FEW, n < window.minimum))
-    reason = finite(reason, steep)
-    strength_reason = np.where((reason == 0) & flat, np.uint8(Reason.CONSTANT), reason)
+    reason = finite(reason, steep, raw, squares)
+    equal = (reason == 0) & constant
+    strength_reason = np.where(equal, np.uint8(Reason.CONSTANT), reason)
     clear = (strength_reason == 0) & (strength > r2) & (np.abs(steep) > slope)
     return Trend(
         slope=nulled(steep, reason),

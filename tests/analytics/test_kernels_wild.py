@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from analytics.kernels.intercept import exact_product, intercepts
 from analytics.kernels.linear import singular
-from analytics.kernels.ols import exact_product
 from analytics.kernels.symbols import Statistics, symbol_statistics
 from analytics.kernels.windows import Floats
 from tests.analytics.kernels_world import (
@@ -128,3 +128,15 @@ def test_a_product_and_what_rounding_took() -> None:
     product, rest = exact_product(a, b)
     for x, y, rounded, lost in zip(a, b, product, rest, strict=True):
         assert Fraction(rounded) + Fraction(lost) == Fraction(x) * Fraction(y)
+
+
+def test_an_alpha_of_means_beyond_two_doubles_is_the_nearest_double() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(0, 0.01, (2, 90, 20))
+    cells = np.arange(20)
+    x[7, cells] = y[7, cells] = 10.0 ** rng.uniform(12, 150, 20)
+    x[30], y[30] = 0.0, 0.0
+    found = intercepts(y, x, np.full(20, 89.0))
+    for cell in cells:
+        rows = np.arange(90) != 30
+        assert found[cell] == intercept(y[rows, cell], x[rows, cell])

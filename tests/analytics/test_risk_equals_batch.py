@@ -97,9 +97,17 @@ class Desk:
         self.log.append(Change(table, key, version, number, owner, row))
         fold(self.engine, self.log[-1], number)
 
-    def price(self, symbol: str, session: int, close: float | None) -> None:
+    def price(
+        self,
+        symbol: str,
+        session: int,
+        close: float | None,
+        adjusted: float | None = None,
+    ) -> None:
         key, day = (symbol, DAY + session), DAY + session
-        row = None if close is None else Price(symbol, day, round(close * 1e6), None)
+        row = None
+        if close is not None:
+            row = Price(symbol, day, round(close * 1e6), adjusted)
         self.put("market_data_cache", key, row)
 
     def lot(self, ident: int, owner: int, *what: Any) -> None:
@@ -107,9 +115,9 @@ class Desk:
 
     def derive(self) -> list[Any]:
         found = self.engine.derive(limit=50)
-        while more := self.engine.derive(limit=50):
-            found += more
-        assert not self.engine.touched()
+        while self.engine.touched():
+            # Of 50 cells none need say anything new.
+            found += self.engine.derive(limit=50)
         keys = [(r.family, r.owner, r.session) for r in found]
         assert len(set(keys)) == len(keys)
         for key, result in zip(keys, found, strict=True):
@@ -175,9 +183,10 @@ def raw(row: Any) -> dict[str, Any]:
                     "entry_date": date.fromordinal(row.entry),
                     **dict.fromkeys(none)}  # fmt: skip
         case Price():
-            none = ("open", "high", "low", "adj_close", "volume")
+            none = ("open", "high", "low", "volume")
             return {"symbol": row.symbol, "date": date.fromordinal(row.date),
-                    "close": money(row.close, 6), **dict.fromkeys(none)}  # fmt: skip
+                    "close": money(row.close, 6), "adj_close": row.adj_close,
+                    **dict.fromkeys(none)}  # fmt: skip
         case Profile():
             return {"symbol": row.symbol, "sector": row.sector, "is_etf": row.is_etf}
         case _:
