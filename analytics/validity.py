@@ -222,7 +222,7 @@ def _weight(raw: Raw, calendar: Calendar) -> Weight:
     read.not_none(raw, "weight", read.scaled(raw, "weight", WEIGHT_SCALE))
     return Weight(
         read.identity(raw, "id"),
-        read.not_none(raw, "benchmark_code", read.text_or_none(raw, "benchmark_code")),
+        read.text(raw, "benchmark_code"),
         read.not_none(raw, "sector", read.text_or_none(raw, "sector")),
         # Nearest double of the decimal as written, not of a product or quotient.
         read.double(raw, "weight"),

@@ -297,9 +297,8 @@ def weight(raw: Raw, calendar: Calendar) -> Weight:
     if not calendar.first <= day <= calendar.last:
         message = f"{raw['effective_date']} is outside the calendar"
         raise RefusedError(message)
-    return Weight(
-        raw["id"], raw["benchmark_code"], raw["sector"], float(raw["weight"]), day
-    )
+    code = filled(raw["benchmark_code"], "benchmark_code")
+    return Weight(raw["id"], code, raw["sector"], float(raw["weight"]), day)
 
 
 def valid(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.batch import rows
-from tests.analytics.tiny_world import CALENDAR, FIRST, LAST, ROWS, admitted
+from tests.analytics.tiny_world import CALENDAR, FIRST, LAST, ROWS, admitted, weight
 
 PARSERS = {
     "portfolios": rows.portfolio,
@@ -74,3 +74,14 @@ def test_the_door_and_the_oracle_admit_the_same_rows(drawn):
     table, row = drawn
     [*mine] = rows.valid([row], PARSERS[table], CALENDAR)
     assert bool(mine) == (admitted(table, row) is not None)
+
+
+def test_a_benchmark_without_a_code_is_admitted_by_neither():
+    row = weight(1, "SPX", "Energy", "0.5", FIRST)
+    [kept] = rows.valid([row], rows.weight, CALENDAR)
+    assert kept.benchmark == "SPX"
+    for empty, count in (("benchmark_code", 0), ("sector", 1)):
+        spoilt = row | {empty: ""}
+        assert len(rows.valid([spoilt], rows.weight, CALENDAR)) == count
+        there = admitted("benchmarks_sector_weights", spoilt) is not None
+        assert there == bool(count)

@@ -266,6 +266,12 @@ REFUSED: list[tuple[str, dict[str, Any], Reason, str]] = [
     ("benchmarks_sector_weights", {"weight": "NAN"}, Reason.NOT_FINITE, "weight"),
     (
         "benchmarks_sector_weights",
+        {"benchmark_code": ""},
+        Reason.EMPTY,
+        "benchmark_code",
+    ),
+    (
+        "benchmarks_sector_weights",
         {"weight": "0.123456789"},
         Reason.TOO_MANY_DECIMALS,
         "weight",
