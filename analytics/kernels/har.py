@@ -297,7 +297,8 @@ def _solved(
         (Reason.RECENT_GAP, ~known),
         (Reason.CONSTANT, constant),
     )
-    reason = finite(reason, *moments.centred.values(), *moments.with_y)
+    sums = (*moments.raw, *moments.centred.values(), *moments.with_y)
+    reason = finite(reason, *sums)
     alike = (reason == 0) & (~positive | _collinear(matrix))
     reason = np.where(alike, np.uint8(Reason.COLLINEAR), reason)
     value = np.sqrt(factors.year * np.maximum(fit, 0.0))

@@ -72,7 +72,7 @@ def reasons(desk: Desk) -> Counter[str]:
 
 
 @pytest.mark.parametrize("factors", [FACTORS, LONGER], ids=["short", "longer"])
-@pytest.mark.parametrize("seed", [0, 2, 3, 101, 103, 204, 209])
+@pytest.mark.parametrize("seed", [8, 9, 15, 18, 23, 30, 315])
 def test_squares_that_do_not_fit(seed, factors):
     chance = np.random.default_rng(seed)
     desk = opened(chance, factors=factors)
