@@ -171,7 +171,8 @@ class RowWriter:
 
     Raw JSON is put side by side as it is. Of the arrays only the brackets are changed:
     ``["A",null]`` is ``{"A",null}`` in PostgreSQL, and both escape ``"`` and ``\``
-    alike. JSON's other escapes (``\n``, ``\u00e9``) are spelled anew, slowly.
+    alike. JSON's other escapes (``\n``, ``\u00e9``) are spelled anew, slowly, and only
+    the arrays that have them.
 
     Attributes
     ----------
@@ -224,10 +225,18 @@ class RowWriter:
         raws = self._arrays(content)
         arrays = b"\t".join(raws)
         if _ESCAPE in arrays:
-            arrays = b"\t".join([_respell(bytes(raw)) for raw in raws])
+            arrays = b"\t".join([_spelled(bytes(raw)) for raw in raws])
         else:
             arrays = b"{" + arrays.replace(b"]\t[", b"}\t{")[1:-1] + b"}"
         return b"\t" + arrays
+
+
+def _spelled(raw: bytes) -> bytes:
+    """Spell one array: only one with an escape anew, and no number has one.
+
+    Numbers are never read: more than 15 digits would not survive a float.
+    """
+    return _respell(raw) if _ESCAPE in raw else b"{" + raw[1:-1] + b"}"
 
 
 def _text(text: str) -> str:
