@@ -41,7 +41,13 @@ from connectors.sink import (
     SinkUnavailableError,
     Written,
 )
-from connectors.sink_records import COPY_FORMAT, Cell, Reader, RowWriter
+from connectors.sink_records import (
+    COPY_FORMAT,
+    Cell,
+    Reader,
+    RowWriter,
+    storable_revision_of,
+)
 from connectors.sink_sql import Statements
 from connectors.steps import Step, crash
 
@@ -299,7 +305,10 @@ class PostgresSink:
         await connection.executemany(
             self._sql.refuse,
             [
-                (self._topic, record.partition, record.offset, record.key, reason)
+                (
+                    *(self._topic, record.partition, record.offset, record.key),
+                    *(reason, *(storable_revision_of(record) or (None, None, None))),
+                )
                 for record, reason in refused
             ],
         )

@@ -117,6 +117,13 @@ def revision_of(record: ResultRecord) -> Revision:
     return revision.p, revision.m, revision.v
 
 
+def storable_revision_of(record: ResultRecord) -> Revision | None:
+    """Revision of a record; None where it has none that a column could hold."""
+    p, m, v = found = revision_of(record)
+    is_one = 0 <= p < 2**63 and 0 <= m < 2**63 and 0 <= v < 2**31
+    return found if is_one else None
+
+
 class Backlog:
     """Records that were read and are not written yet: the newest of each key.
 

@@ -49,8 +49,12 @@ class Statements:
 
     refuse = (
         f"INSERT INTO {RESULTS_SCHEMA}.sink_refused "
-        '(topic, partition, "offset", key, reason) VALUES ($1, $2, $3, $4, $5) '
-        "ON CONFLICT DO NOTHING"
+        '(topic, partition, "offset", key, reason, rev_p, rev_m, rev_v) '
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+        'ON CONFLICT (topic, partition, "offset") DO UPDATE SET '
+        + ", ".join(
+            f"{c} = excluded.{c}" for c in ("key", "reason", "seen_at", *_REVISION)
+        )
     )
     read_offsets = (
         f"SELECT partition, next_offset FROM {RESULTS_SCHEMA}.sink_offsets "

@@ -20,6 +20,7 @@ from connectors.capture_watch import History
 from connectors.exchange import exchange_today
 from connectors.postgres import Connection, connect
 from connectors.prices import Prices, read_prices
+from connectors.refused import Refusals, read_refused
 from connectors.settings import Settings
 from connectors.stack import ServiceStatus, Stack
 from deltafolio.lag import Lag, read_lags
@@ -45,6 +46,9 @@ class Status:
         How far intake, workers and sink are behind, or why that cannot be told.
     prices
         Whether the newest session has its closes, or why that cannot be told.
+    refused
+        Results that the sink left out although they are newer than what is there, or
+        why that cannot be told.
     """
 
     services: list[ServiceStatus]
@@ -52,10 +56,11 @@ class Status:
     capture: CaptureStatus
     lags: list[Lag] | str = field(default_factory=list)
     prices: Prices | str | None = None
+    refused: Refusals | str | None = None
 
     @property
     def is_well(self) -> bool:
-        """Whether all that was started runs, rows are captured and nobody is late.
+        """Whether all that was started runs, nobody is late and no result is left out.
 
         Prices that did not come are told, and are no fault of ours.
         """
@@ -65,33 +70,39 @@ class Status:
             and self.capture.is_well
             and not isinstance(self.lags, str)
             and not any(lag.is_late for lag in self.lags)
+            and self.refused is None
         )
 
 
 async def look(settings: Settings, stack: Stack) -> Status:
     """Look at everything; nothing that is away raises."""
     services = stack.status()
-    lags, prices = await _progress(settings)
+    lags, prices, refused = await _progress(settings)
     return Status(
         services=services if any(one.port for one in services) else [],
         processes=read_status(settings.home),
         capture=await capture_status(settings),
         lags=lags,
         prices=prices,
+        refused=refused,
     )
 
 
 async def _progress(
     settings: Settings,
-) -> tuple[list[Lag] | str, Prices | str | None]:
-    """Lags and prices; both need PostgreSQL."""
+) -> tuple[list[Lag] | str, Prices | str | None, Refusals | str | None]:
+    """Lags, prices and what the sink refused; all need PostgreSQL."""
     try:
         connection = await connect(settings.postgres.dsn.get_secret_value(), "status")
     except (OSError, TimeoutError, asyncpg.PostgresError):
         why = "PostgreSQL does not answer"
-        return why, why
+        return why, why, why
     try:
-        return await _lags(settings, connection), await _prices(settings, connection)
+        return (
+            await _lags(settings, connection),
+            await _prices(settings, connection),
+            await _refused(settings, connection),
+        )
     finally:
         await connection.close()
 
@@ -99,6 +110,15 @@ async def _progress(
 async def _lags(settings: Settings, connection: Connection) -> list[Lag] | str:
     try:
         return await read_lags(settings, connection)
+    except asyncpg.PostgresError as error:
+        return str(error)
+
+
+async def _refused(settings: Settings, connection: Connection) -> Refusals | str | None:
+    try:
+        return await read_refused(connection, settings.topics)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        return f"{error}: deltafolio setup mends the schema"
     except asyncpg.PostgresError as error:
         return str(error)
 
@@ -126,6 +146,7 @@ def lines_of(status: Status) -> Iterator[str]:
     yield from capture_lines(status.capture)
     yield from lag_lines(status.lags)
     yield from price_lines(status.prices)
+    yield from refused_lines(status.refused)
 
 
 def lag_lines(lags: list[Lag] | str) -> Iterator[str]:
@@ -170,6 +191,22 @@ def price_lines(prices: Prices | str | None) -> Iterator[str]:
         + ", ".join(f"{s} (last {d or 'never'})" for s, d in shown)
         + more
     )
+
+
+def refused_lines(refused: Refusals | str | None) -> Iterator[str]:
+    """Write down which results PostgreSQL does not have, though they are newer."""
+    if isinstance(refused, str):
+        yield f"refused     {refused}"
+    elif refused is not None:
+        yield (
+            f"refused     {refused.count} RESULTS ARE LEFT OUT of PostgreSQL "
+            "(analytics.sink_refused)"
+        )
+        newest = refused.newest
+        yield (
+            f"            newest: {newest.key} ({newest.where}) at "
+            f"{newest.seen_at:%Y-%m-%d %H:%M:%S} UTC: {newest.reason}"
+        )
 
 
 def service_state(one: ServiceStatus) -> str:

@@ -33,7 +33,7 @@ def judge_results(facts: Facts, postgres: PostgresSettings) -> Iterator[Finding]
     has_columns = _positions(facts) >= VIEW_COLUMNS
     view = view_sql(postgres.source_schema) if has_columns else ""
     everything = f"{results_sql()}\n{view}"
-    missing = [name for name in _OTHERS if name not in facts.results]
+    missing = _missing(facts)
     for family in FAMILIES:
         columns = facts.results.get(family.table)
         if columns is None:
@@ -63,6 +63,14 @@ def judge_results(facts: Facts, postgres: PostgresSettings) -> Iterator[Finding]
         lacks = some(sorted(VIEW_COLUMNS - _positions(facts)))
         message = f"is without view positions_valued, as positions lack {lacks}"
         yield warning(SUBJECT, message)
+
+
+def _missing(facts: Facts) -> list[str]:
+    """Tables beside the families', and the column that one of before lacks."""
+    missing = [name for name in _OTHERS if name not in facts.results]
+    if "rev_p" not in facts.results.get("sink_refused", {"rev_p"}):
+        missing.append("rev_p of sink_refused")
+    return missing
 
 
 def _positions(facts: Facts) -> set[str]:

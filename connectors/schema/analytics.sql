@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS analytics.position_arrays (
     symbol text[],
     position_type text[],
     investment_class text[],
-    quantity numeric(16, 4)[],
+    quantity numeric(20, 4)[],
     entry_price numeric(20, 6)[],
     price numeric(20, 6)[],
     price_date date[],
@@ -75,6 +75,58 @@ CREATE TABLE IF NOT EXISTS analytics.position_arrays (
     rev_v integer NOT NULL,
     PRIMARY KEY (portfolio_id, session)
 );
+-- The column was numeric(16, 4), which is what a row may hold: events make more of it.
+-- Views over it are emptied while its type changes, and not dropped: rights on them, and
+-- what others have built on them, stay.
+DO $$
+DECLARE
+    quantity_type text := (
+        SELECT format_type(a.atttypid, a.atttypmod)
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'analytics.position_arrays'::regclass
+            AND a.attname = 'quantity'
+    );
+    emptied text[];
+    again text[];
+    statement text;
+BEGIN
+    IF quantity_type <> 'numeric(16,4)[]' THEN
+        RETURN;
+    END IF;
+    SELECT
+        array_agg(
+            format('CREATE OR REPLACE VIEW %s AS SELECT %s', v.name, v.nulls)
+        ),
+        array_agg(format('CREATE OR REPLACE VIEW %s AS %s', v.name, v.definition))
+    INTO emptied, again
+    FROM (
+        SELECT
+            c.oid::regclass AS name,
+            pg_get_viewdef(c.oid) AS definition,
+            string_agg(
+                format('NULL::%s', format_type(a.atttypid, a.atttypmod))
+                || CASE
+                    WHEN a.attcollation = 0 THEN ''
+                    ELSE format(' COLLATE %s', a.attcollation::regcollation)
+                END
+                || format(' AS %I', a.attname),
+                ', ' ORDER BY a.attnum
+            ) AS nulls
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+        WHERE c.relnamespace = 'analytics'::regnamespace
+            AND c.relname IN ('position_values', 'positions_valued')
+        GROUP BY c.oid
+    ) AS v;
+    FOREACH statement IN ARRAY coalesce(emptied, '{}') LOOP
+        EXECUTE statement;
+    END LOOP;
+    ALTER TABLE analytics.position_arrays ALTER COLUMN quantity TYPE numeric(20, 4)[];
+    FOREACH statement IN ARRAY coalesce(again, '{}') LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$$;
 -- A record of 21 lots has 3–4 KB: above 2 KB PostgreSQL would try to compress each.
 ALTER TABLE analytics.position_arrays SET (toast_tuple_target = 8160);
 
@@ -110,8 +162,16 @@ CREATE TABLE IF NOT EXISTS analytics.sink_refused (
     key bytea,
     reason text NOT NULL,
     seen_at timestamptz NOT NULL DEFAULT now(),
+    rev_p bigint,
+    rev_m bigint,
+    rev_v integer,
     PRIMARY KEY (topic, partition, "offset")
 );
+-- Its revision, where it says one: whether the row that is there is older.
+ALTER TABLE analytics.sink_refused
+    ADD COLUMN IF NOT EXISTS rev_p bigint,
+    ADD COLUMN IF NOT EXISTS rev_m bigint,
+    ADD COLUMN IF NOT EXISTS rev_v integer;
 
 -- Catch-ups of live workers and replays: what a run derived, how long each phase took,
 -- how it ended. Told by topic ``runs`` (connectors/runs.py), the newest record a run.

@@ -77,19 +77,27 @@ def healthy() -> Facts:
                 (
                     "sink_offsets",
                     "sink_retractions",
-                    "sink_refused",
                     "runs",
                     "position_values",
                     "positions_valued",
                 ),
                 frozenset(),
             ),
+            "sink_refused": frozenset({"rev_p"}),
         },
     )
 
 
 def bad(facts: Facts) -> list[Finding]:
     return [f for f in judge(facts, POSTGRES) if f.level is not Level.OK]
+
+
+def test_a_schema_of_before_is_mended_by_applying_it_again():
+    facts = healthy()
+    facts = replace(facts, results={**facts.results, "sink_refused": frozenset()})
+    (found,) = bad(facts)
+    assert "lacks rev_p of sink_refused" in found.message
+    assert found.safe
 
 
 def test_a_healthy_database_of_the_oldest_version():

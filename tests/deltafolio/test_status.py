@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -14,6 +14,7 @@ from connectors.capture_status import (
 )
 from connectors.capture_watch import History
 from connectors.prices import Prices
+from connectors.refused import Refusal, Refusals
 from deltafolio.lag import Lag
 from deltafolio.status import Status, capture_lines, lines_of
 
@@ -69,3 +70,16 @@ def test_prices_that_did_not_come_are_told_and_no_fault():
     assert found.is_well
     fresh = Status([], [], WELL, [], Prices(date(2024, 3, 4), 9, {}))
     assert "2024-03-04 for all 9 held symbols" in "\n".join(lines_of(fresh))
+
+
+def test_results_that_postgresql_refused_are_told_and_not_well():
+    at = datetime(2024, 3, 4, 12, tzinfo=UTC)
+    newest = Refusal("results.positions/0@7", "1|2024-03-04", "overflow", at)
+    found = Status([], [], WELL, [], refused=Refusals(63, newest))
+    said = "\n".join(lines_of(found))
+    assert "63 RESULTS ARE LEFT OUT" in said
+    assert "analytics.sink_refused" in said
+    assert "newest: 1|2024-03-04 (results.positions/0@7) at 2024-03-04 12:00:00" in said
+    assert not found.is_well
+    assert Status([], [], WELL, []).is_well
+    assert not Status([], [], WELL, [], refused="no table").is_well
