@@ -29,7 +29,6 @@ REASONS = {
     "strength": "strength_reason",
     "coverage": "coverage_reason",
     "money": "money_reason",
-    "active": "active_reason",
 }
 MAIN = ("value", "slope", "net")
 """What is meant where a path ends at an object: its value, or its like."""
@@ -293,14 +292,23 @@ def _main(at: Any) -> str | None:
 
 
 def _by_sector(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Weights by sector, beside the first benchmark."""
+    """Weights by sector of all benchmarks; ``active`` by the benchmark's code.
+
+    A block is of one benchmark, and names its sectors beside the portfolio's.
+    """
     found: dict[str, Any] = {}
-    for block in blocks[:1]:
+    for block in blocks:
         for place, sector in enumerate(block["sectors"]):
-            shares = ("long", "short", "net", "active")
-            found[sector] = {name: block[name][place] for name in shares}
-            for name in ("reason", "active_reason"):
-                found[sector][name] = block[name]
+            shares = {name: block[name][place] for name in ("long", "short", "net")}
+            weights = {**shares, "reason": block["reason"], "active": {}}
+            active = {
+                "value": block["active"][place],
+                "reason": block["active_reason"],
+            }
+            at = found.setdefault(sector, weights)["active"]
+            at.update(
+                active if (code := block["benchmark"]) is None else {code: active}
+            )
     return found
 
 

@@ -32,13 +32,16 @@ def why(
         str,
         typer.Argument(
             help="nav, pnl, hhi …, or a path: betas.market, volatility.21, "
-            "styles.Value, correlation.mean, sectors.Energy."
+            "styles.Value, correlation.mean, sectors.Energy, "
+            "sectors.Energy.active.SP500."
         ),
     ],
     top: Annotated[int, typer.Option(min=0, help="So many inputs.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say why a number is what it is: inputs, window, revision, the last change.
+
+    The change is what last moved the record, whose other numbers may be what it moved.
 
     Exit status: 0 said, 1 there is no such number, 2 PostgreSQL cannot be asked.
 
@@ -116,10 +119,13 @@ def _says(name: str) -> bool:
 
 def _cause(cause: Any) -> Iterator[str]:
     if cause is None:
-        yield f"  moved by  {NO_CAUSE}"
+        yield f"  record last moved by  {NO_CAUSE}"
         return
     key = ", ".join(map(str, cause["key"]))
-    yield f"  moved by  {cause['table']} ({key}), committed {cause['committed']}"
+    yield (
+        f"  record last moved by  {cause['table']} ({key}), "
+        f"committed {cause['committed']}"
+    )
     for column, (old, new) in cause["changed"].items():
         yield f"    {column}: {shown(old)} → {shown(new)}"
 

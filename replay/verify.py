@@ -363,7 +363,7 @@ def _told(record: Mapping[str, Any]) -> str:
 
 
 def _moved(cause: Any) -> str:
-    return f", moved by {cause['table']} {cause['key']}" if cause else ""
+    return f", record last moved by {cause['table']} {cause['key']}" if cause else ""
 
 
 async def verify_until(make: Callable[[], Verify], wait: float) -> Found:

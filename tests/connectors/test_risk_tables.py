@@ -417,7 +417,7 @@ async def test_the_command(database, tmp_path):
     said = await run("1", "newest", "betas.market", **where)
     assert said.exit_code == 0, said.output
     # The world's newest day is none of the real exchange, so there is no window.
-    for word in ("revision", "inputs", "moved by"):
+    for word in ("revision", "inputs", "record last moved by"):
         assert f"\n  {word}" in said.output
     found = json.loads((await run("1", "newest", "nav", "--json", **where)).output)
     assert found["value"] == database.published["snapshots", 1]["nav"]
