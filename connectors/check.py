@@ -19,12 +19,14 @@ from analytics.batch import Oracle, Tables
 from analytics.batch.compare import Comparison
 from analytics.calendar import Calendar
 from analytics.factors import Factors
-from connectors.ids import named
+from connectors.ids import Wanted
 from connectors.postgres import Connection, connect
 from connectors.source_tables import SOURCE, column, select_source
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 Records: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
+Chosen: TypeAlias = Collection[int] | Wanted | Callable[[set[int]], set[int]]
+"""Ids, some of them in ranges; or what chooses among those that there are."""
 
 CHUNK = 20
 RETRY_SECONDS = 0.5
@@ -37,7 +39,7 @@ async def check_until(
     calendar: Calendar,
     *,
     today: Callable[[], int],
-    portfolios: Collection[int] | None = None,
+    portfolios: Chosen | None = None,
     wait: float = 0.0,
     progress: Progress | None = None,
     factors: Factors | None = None,
@@ -48,7 +50,7 @@ async def check_until(
     Parameters
     ----------
     portfolios
-        Ids; with all (None) the symbols' records are compared too.
+        Which; with all (None) the symbols' records are compared too.
     today
         Tells the exchange's date (``exchange_today``): prices after it are held back
         by intake.
@@ -60,7 +62,7 @@ async def check_until(
     OSError, TimeoutError, asyncpg.PostgresError
         When the server cannot be reached, or refuses (a table is missing).
     ValueError
-        When one of ``portfolios`` has neither rows nor results.
+        When one of ``portfolios`` has neither rows nor results (in a range: all).
     """
     make = partial(Check, calendar, today, portfolios, progress, factors, families)
     loop = asyncio.get_running_loop()
@@ -87,7 +89,7 @@ class Check:
         self,
         calendar: Calendar,
         today: Callable[[], int],
-        portfolios: Collection[int] | None = None,
+        portfolios: Chosen | None = None,
         progress: Progress | None = None,
         factors: Factors | None = None,
         families: Collection[str] = FAMILIES,
@@ -186,7 +188,7 @@ def _compare(
 
 
 async def _ids(
-    connection: Connection, tables: Tables, portfolios: Collection[int] | None
+    connection: Connection, tables: Tables, portfolios: Chosen | None
 ) -> list[int]:
     """Portfolios that have rows or results: all, or those that are wanted."""
     rows = await connection.fetch(
@@ -197,10 +199,14 @@ async def _ids(
     known |= {row["portfolio_id"] for row in rows}
     if portfolios is None:
         return sorted(known)
-    if unknown := set(portfolios) - known:
-        message = f"there are no rows and no results of portfolio {named(unknown)}"
+    if callable(portfolios):
+        return sorted(portfolios(known))
+    if not isinstance(portfolios, Wanted):
+        portfolios = Wanted(tuple(portfolios))
+    if unknown := portfolios.unknown(known):
+        message = f"there are no rows and no results of portfolio {unknown}"
         raise ValueError(message)
-    return sorted(set(portfolios))
+    return sorted(portfolios.among(known))
 
 
 async def _snapshots(connection: Connection, ids: list[int]) -> Records:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from connectors.calendar import load_calendar
 from connectors.check import check_until
 from connectors.exchange import exchange_today
+from connectors.ids import Wanted
 from connectors.settings import Settings
 
 DIFFERENT, FAILED = 1, 2
@@ -23,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def check(
     portfolios: Annotated[
-        str | None, typer.Option(help="Ids: 1,2,5-9. All when not given.")
+        str | None,
+        typer.Option(
+            help="Ids: 1,2,5-9 (a range skips what is not there). All when not given."
+        ),
     ] = None,
     dsn: Annotated[
         str | None, typer.Option(help="Database; as in the settings when not given.")
@@ -58,7 +62,7 @@ def check(
                 )
             )
     except (OSError, ValueError, asyncpg.PostgresError) as error:
-        typer.echo(f"check failed: {type(error).__name__}: {error}", err=True)
+        typer.echo(f"check failed: {error or type(error).__name__}", err=True)
         raise typer.Exit(FAILED) from error
     typer.echo(f"{result.cells} cells compared, {result.differ} differ")
     if result.first is not None:
@@ -66,27 +70,31 @@ def check(
         raise typer.Exit(DIFFERENT)
 
 
-def parse_ids(text: str) -> set[int]:
+def parse_ids(text: str) -> Wanted:
     """Ids and ranges of ids, separated by commas.
 
     Examples
     --------
-    >>> sorted(parse_ids("7,1-3"))
-    [1, 2, 3, 7]
+    >>> parse_ids("7,1-3")
+    Wanted(ids=(7,), ranges=((1, 3),))
     """
-    found: set[int] = set()
+    ids: set[int] = set()
+    ranges: set[tuple[int, int]] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            ids = range(int(first), int(last if dash else first) + 1)
+            bounds = int(first), int(last if dash else first)
         except ValueError as error:
             message = f"{part!r} is neither an id nor a range of ids"
             raise ValueError(message) from error
-        if not ids:
+        if bounds[0] > bounds[1]:
             message = f"{part!r} is a range that ends before it begins"
             raise ValueError(message)
-        found.update(ids)
-    return found
+        if dash:
+            ranges.add(bounds)
+        else:
+            ids.add(bounds[0])
+    return Wanted(tuple(sorted(ids)), tuple(sorted(ranges)))
 
 
 class Shown:

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -108,15 +108,17 @@ def what_if(
     from connectors.settings import Settings
     from deltafolio.check_cmds import parse_ids
     from deltafolio.replay_whatif import begin_what_if
+    from replay.ask import bounds_of
     from replay.edits import read_edits
 
     settings = Settings.load()
     with _said():
         found = read_edits(edits)
-        some = None if portfolios == "all" else tuple(sorted(parse_ids(portfolios)))
+        some = None if portfolios == "all" else parse_ids(portfolios)
+        bounds = bounds_of(first, last)
         made = asyncio.run(
             begin_what_if(
-                *(settings, found, (first, last), some, workers),
+                *(settings, found, bounds, some, workers),
                 partial(typer.echo, err=as_json),
             )
         )
@@ -245,15 +247,20 @@ def _asked(
     """Read the settings, and what was asked for in words."""
     from connectors.settings import Settings
     from deltafolio.check_cmds import parse_ids
-    from replay.ask import Ask
+    from replay.ask import Ask, day_of
 
     settings = Settings.load()
-    some = None if portfolios == "all" else tuple(sorted(parse_ids(portfolios)))
+    some = None if portfolios == "all" else parse_ids(portfolios)
     families = settings.worker.families
     if some is not None:
         families = tuple(name for name in families if name != "symbols")
     return settings, Ask(
-        date.fromisoformat(first), date.fromisoformat(last), some, workers, families
+        day_of(first),
+        day_of(last),
+        None if some is None else some.ids,
+        workers,
+        families,
+        ranges=() if some is None else some.ranges,
     )
 
 
@@ -272,7 +279,15 @@ def _microseconds(text: str) -> int:
     >>> _microseconds("1970-01-01T00:00:01")
     1000000
     """
-    at = datetime.fromisoformat(text)
+    from replay.errors import AskError
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = (
+            f"{text!r} is no instant (YYYY-MM-DDTHH:MM, UTC where it does not say)"
+        )
+        raise AskError(message) from error
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     since = at - datetime(1970, 1, 1, tzinfo=UTC)
     return round(since.total_seconds() * 1_000_000)

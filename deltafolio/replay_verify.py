@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from analytics.calendar import Calendar
+    from connectors.ids import Wanted
     from connectors.settings import Settings
     from replay.ask import Ask
     from replay.verify import First
@@ -49,13 +50,13 @@ def verify(
     import asyncpg  # type: ignore[import-untyped]
     from aiokafka.errors import KafkaError
 
+    from replay.ask import bounds_of
     from replay.errors import ReplayError
 
     chosen = int(time.time()) // HOUR if seed is None else seed
     try:
-        differ = asyncio.run(
-            _verify((first, last), _ids(portfolios), chosen, everything, oracle, wait)
-        )
+        bounds, some = bounds_of(first, last), _ids(portfolios)
+        differ = asyncio.run(_verify(bounds, some, chosen, everything, oracle, wait))
     except (ReplayError, KafkaError, OSError, ValueError, asyncpg.PostgresError) as e:
         typer.echo(f"verify failed: {e or type(e).__name__}", err=True)
         raise typer.Exit(FAILED) from e
@@ -63,15 +64,15 @@ def verify(
         raise typer.Exit(DIFFERENT)
 
 
-def _ids(portfolios: str | None) -> tuple[int, ...] | None:
+def _ids(portfolios: str | None) -> Wanted | None:
     from deltafolio.check_cmds import parse_ids
 
-    return None if portfolios is None else tuple(sorted(parse_ids(portfolios)))
+    return None if portfolios is None else parse_ids(portfolios)
 
 
 async def _verify(
-    bounds: tuple[str | None, str | None],
-    portfolios: tuple[int, ...] | None,
+    bounds: tuple[date | None, date | None],
+    portfolios: Wanted | None,
     seed: int,
     everything: bool,
     oracle: bool,
@@ -121,11 +122,12 @@ async def _story(settings: Settings, first: First) -> list[str]:
 async def _asked(
     settings: Settings,
     calendar: Calendar,
-    bounds: tuple[str | None, str | None],
-    portfolios: tuple[int, ...] | None,
+    bounds: tuple[date | None, date | None],
+    portfolios: Wanted | None,
     seed: int | None,
 ) -> Ask:
     """Say what is verified: all of the journal's days, a sample if there is a seed."""
+    from connectors.ids import Wanted
     from replay.ask import Ask, make_plan
     from replay.feed import survey
     from replay.verify import sample
@@ -133,16 +135,16 @@ async def _asked(
     facts, prefix = await survey(settings, None)
     days = facts.days or {calendar.first}
     if portfolios is None and seed is not None:
-        portfolios = sample(facts.portfolios, seed)
+        portfolios = Wanted(sample(facts.portfolios, seed))
     families = settings.worker.families
     ask = Ask(
-        date.fromisoformat(bounds[0]) if bounds[0] else date.fromordinal(min(days)),
-        date.fromisoformat(bounds[1]) if bounds[1] else date.fromordinal(max(days)),
-        portfolios,
+        bounds[0] or date.fromordinal(min(days)),
+        bounds[1] or date.fromordinal(max(days)),
+        None if portfolios is None else portfolios.ids,
         families=families if portfolios is None else _of_portfolios(families),
+        ranges=() if portfolios is None else portfolios.ranges,
     )
-    make_plan(ask, facts, prefix, calendar)
-    return ask
+    return make_plan(ask, facts, prefix, calendar).ask
 
 
 async def _oracle(settings: Settings, calendar: Calendar, ask: Ask, wait: float) -> int:
@@ -154,7 +156,8 @@ async def _oracle(settings: Settings, calendar: Calendar, ask: Ask, wait: float)
         settings.postgres.dsn.get_secret_value(),
         settings.postgres.source_schema,
         calendar,
-        portfolios=ask.portfolios,
+        # The journal remembers portfolios that PostgreSQL has forgotten.
+        portfolios=None if ask.portfolios is None else set(ask.portfolios).intersection,
         wait=wait,
         today=exchange_today(settings.calendar.name),
         factors=settings.factors,

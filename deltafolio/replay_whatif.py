@@ -10,6 +10,7 @@ import msgspec
 
 from analytics.results import RISK, SNAPSHOTS
 from connectors.exchange import exchange_today
+from connectors.ids import Wanted
 from connectors.settings import Settings
 from deltafolio.replay_run import calendar_of
 from deltafolio.replay_screen import plan_lines
@@ -28,8 +29,8 @@ COMPARED = (SNAPSHOTS, RISK)
 async def begin_what_if(
     settings: Settings,
     edits: Edits,
-    bounds: tuple[str | None, str | None],
-    portfolios: tuple[int, ...] | None,
+    bounds: tuple[date | None, date | None],
+    portfolios: Wanted | None,
     workers: int,
     say: Callable[[str], None],
 ) -> Run:
@@ -52,19 +53,19 @@ async def begin_what_if(
     calendar = calendar_of(settings)
     facts, prefix = await survey(settings, None)
     days = facts.days or {calendar.first}
-    first, last = (date.fromisoformat(text) if text else None for text in bounds)
     ask = Ask(
-        first or date.fromordinal(min(days)),
-        last or date.fromordinal(max(days)),
-        portfolios,
+        bounds[0] or date.fromordinal(min(days)),
+        bounds[1] or date.fromordinal(max(days)),
+        None if portfolios is None else portfolios.ids,
         workers,
         families,
+        ranges=() if portfolios is None else portfolios.ranges,
     )
     check_dates(ask, date.fromordinal(exchange_today(settings.calendar.name)()))
     plan = make_plan(ask, facts, prefix, calendar)
     rows = await rows_of(settings, prefix, edits)
     edited = apply(edits, Grounds(rows, max(days), settings.factors, calendar))
-    ask = msgspec.structs.replace(ask, edits=edited.words)
+    ask = msgspec.structs.replace(plan.ask, edits=edited.words)
     plan = msgspec.structs.replace(plan, ask=ask)
     runs = Runs(settings.home)
     run = runs.create(plan, time.time())

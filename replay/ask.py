@@ -8,7 +8,7 @@ from datetime import date
 import msgspec
 
 from analytics.calendar import Calendar, OutOfCalendarError
-from connectors.ids import named
+from connectors.ids import Wanted
 from replay.errors import AskError
 from replay.logs import Head, Prefix, Then
 from replay.sources import Source
@@ -37,6 +37,8 @@ class Ask(msgspec.Struct, frozen=True):
         What is fed: the journal, or the tables as they are now.
     rate
         Records a second that all workers together derive at most; None: no limit.
+    ranges
+        Of ids, both ends included: a plan adds those that are known to ``portfolios``.
     """
 
     first: date
@@ -49,6 +51,7 @@ class Ask(msgspec.Struct, frozen=True):
     edits: tuple[str, ...] = ()
     source: Source = Source.JOURNAL
     rate: float | None = None
+    ranges: tuple[tuple[int, int], ...] = ()
 
     @property
     def is_now(self) -> bool:
@@ -103,7 +106,7 @@ class Plan(msgspec.Struct, frozen=True):
     Attributes
     ----------
     ask
-        What was asked for.
+        What was asked for, every portfolio by its id.
     prefix
         How much of the journal is fed.
     changes
@@ -195,11 +198,15 @@ def make_plan(ask: Ask, facts: Facts, prefix: Prefix, calendar: Calendar) -> Pla
         message += f"{_by(ask)} is of {date.fromordinal(newest)}"
         raise AskError(message)
     first, last = _sessions(ask, newest, calendar)
+    some = _portfolios(ask, facts)
+    if ask.portfolios is not None:
+        ids = tuple(sorted(some))
+        ask = msgspec.structs.replace(ask, portfolios=ids, ranges=())
     return Plan(
         ask,
         prefix,
         facts.changes,
-        len(_portfolios(ask, facts)),
+        len(some),
         last - first + 1,
         sum(day < calendar.days[first] for day in facts.days),
         facts.newest,
@@ -233,7 +240,31 @@ def _portfolios(ask: Ask, facts: Facts) -> set[int]:
             message = f"{_where(ask)} has no portfolios{_by(ask)}"
             raise AskError(message)
         return facts.portfolios
-    if unknown := set(ask.portfolios) - facts.portfolios:
-        message = f"no such portfolio in {_where(ask)}{_by(ask)}: {named(unknown)}"
+    wanted = Wanted(ask.portfolios, ask.ranges)
+    if unknown := wanted.unknown(facts.portfolios):
+        message = f"no such portfolio in {_where(ask)}{_by(ask)}: {unknown}"
         raise AskError(message)
-    return set(ask.portfolios)
+    return wanted.among(facts.portfolios)
+
+
+# --- words of the command line ------------------------------------------------------
+
+
+def day_of(text: str) -> date:
+    """Read a date.
+
+    Raises
+    ------
+    AskError
+        If it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        message = f"{text!r} is no date (YYYY-MM-DD)"
+        raise AskError(message) from error
+
+
+def bounds_of(first: str | None, last: str | None) -> tuple[date | None, date | None]:
+    """Read the dates of a range that are given."""
+    return day_of(first) if first else None, day_of(last) if last else None

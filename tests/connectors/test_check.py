@@ -23,6 +23,7 @@ from analytics.batch.nested import cells
 from analytics.results import ALL_FAMILIES
 from connectors.check import Check, check_until
 from connectors.exchange import exchange_today
+from connectors.ids import Wanted
 from connectors.postgres import apply_schema
 from connectors.settings import PostgresSettings
 from connectors.source_tables import SOURCE
@@ -262,6 +263,19 @@ async def test_only_some_portfolios(database):
     assert differences(await check(database, "public", CALENDAR, {1}))[0] > 0
     with pytest.raises(ValueError, match="no rows and no results of portfolio 98, 99"):
         await check(database, "public", CALENDAR, {2, 99, 98})
+
+
+async def test_a_range_of_portfolios_skips_those_that_are_not_there(database):
+    ranged = await check(database, "public", CALENDAR, Wanted(ranges=((2, 90),)))
+    listed = await check(database, "public", CALENDAR, {2, 3})
+    assert ranged.cells == listed.cells > 0
+    with pytest.raises(ValueError, match="results of portfolio 99, 40-50"):
+        await check(database, "public", CALENDAR, Wanted((2, 99), ((40, 50), (1, 9))))
+
+
+async def test_what_chooses_among_portfolios_names_none_that_are_not_there(database):
+    chosen = await check(database, "public", CALENDAR, {2, 99}.intersection)
+    assert chosen.cells == (await check(database, "public", CALENDAR, {2})).cells > 0
 
 
 async def test_prices_need_a_close_and_nothing_else(database, postgres):

@@ -166,3 +166,29 @@ def test_a_range_of_ids_that_ends_before_it_begins_is_no_success():
     done = CliRunner().invoke(app, ["check", "--portfolios", "9-5"])
     assert done.exit_code == 2
     assert "'9-5' is a range that ends before it begins" in done.output
+    assert "ValueError" not in done.output
+
+
+EDITS = str(Path(__file__).parents[2] / "sample" / "edits.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        (("run", "--from", "abc", "--to", "2022-12-28"), 1),
+        (("run", "--from", "2022-12-01", "--to", "abc"), 1),
+        (("verify", "--from", "abc"), 2),
+        (("what-if", "--edits", EDITS, "--to", "abc"), 1),
+    ],
+)
+def test_what_is_no_date_is_said_in_words(words, exit_code):
+    done = CliRunner().invoke(app, ["replay", *words])
+    assert done.exit_code == exit_code
+    assert "'abc' is no date (YYYY-MM-DD)" in done.output
+
+
+def test_what_is_no_instant_is_said_in_words():
+    words = ("--from", "2022-12-01", "--to", "2022-12-28", "--as-of", "abc")
+    done = CliRunner().invoke(app, ["replay", "run", *words])
+    assert done.exit_code == 1
+    assert "'abc' is no instant (YYYY-MM-DDTHH:MM" in done.output

@@ -60,11 +60,22 @@ def test_a_range_is_rolled_to_sessions_that_have_prices() -> None:
         (Ask(on(11), on(11)), "newest price"),
         (Ask(on(2, 1), on(2, 1)), "no session"),
         (Ask(on(1), on(3), (1, 7, 8)), "journal: 7, 8"),
+        (Ask(on(1), on(3), (1, 7), ranges=((20, 30), (1, 9))), "journal: 7, 20-30"),
     ],
 )
 def test_what_cannot_be_had_is_said(ask: Ask, why: str) -> None:
     with pytest.raises(AskError, match=why):
         make_plan(ask, facts(market() + owners()), PREFIX, CALENDAR)
+
+
+def test_a_range_of_portfolios_skips_those_that_are_not_there() -> None:
+    known = facts(market() + owners())
+    assert known.portfolios == {1, 2}
+    ask = Ask(on(2), on(5), (1,), ranges=((2, 10**15),))
+    plan = make_plan(ask, known, PREFIX, CALENDAR)
+    assert plan.portfolios == 2
+    assert plan.ask == Ask(on(2), on(5), (1, 2))
+    assert make_plan(Ask(on(2), on(5)), known, PREFIX, CALENDAR).ask.portfolios is None
 
 
 def test_an_empty_journal_is_said() -> None:
