@@ -10,6 +10,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from analytics.calendar import Calendar
+from analytics.causes import key_words
 from connectors.calendar import load_calendar
 from connectors.deadletters import DeadLetter, examine, read_letters, redrive
 from connectors.debezium import Refused
@@ -79,7 +80,7 @@ def show(
     if as_json:
         typer.echo(_as_json(letter))
         return
-    for field, value in msgspec.structs.asdict(letter).items():
+    for field, value in _fields(letter).items():
         typer.echo(f"{field:<10} {value}")
 
 
@@ -186,9 +187,21 @@ def _chosen(
 
 
 def _as_json(letter: DeadLetter) -> str:
-    return msgspec.json.encode(
-        {"id": letter.id, **msgspec.structs.asdict(letter)}
-    ).decode()
+    return msgspec.json.encode({"id": letter.id, **_fields(letter)}).decode()
+
+
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    return msgspec.structs.asdict(letter) | {"row": _row(letter)}
+
+
+def _row(letter: DeadLetter) -> list[int | str] | None:
+    """Primary key as the table has it: a letter holds a date as its ordinal."""
+    if letter.row is None:
+        return None
+    try:
+        return key_words(letter.row)
+    except (ValueError, OverflowError):  # no date that could be written
+        return list(letter.row)
 
 
 def _why(refused: Refused) -> str:
@@ -198,7 +211,7 @@ def _why(refused: Refused) -> str:
 
 def _line(letter: DeadLetter) -> str:
     """Show a letter in one line, and say so where the value is cut."""
-    row = "|".join(map(str, letter.row or ()))
+    row = "|".join(map(str, _row(letter) or ()))
     why = _why(Refused(letter.reason, letter.column, letter.value))
     of = f"  {letter.table} {row}" if letter.table else ""
     return f"{letter.ts}  {letter.id}{of}  {why}"
