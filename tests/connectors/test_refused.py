@@ -11,7 +11,7 @@ import pytest
 from connectors.postgres import connect
 from connectors.refused import read_refused
 from connectors.settings import PostgresSettings, TopicSettings
-from connectors.sink import SNAPSHOTS
+from connectors.sink import SNAPSHOTS, SYMBOLS, Family
 from connectors.sink_postgres import PostgresSink
 from tests.connectors.result_records import Made, retraction, snapshot
 
@@ -27,10 +27,11 @@ async def reader(results: PostgresSettings) -> AsyncIterator[asyncpg.Connection]
     await connection.close()
 
 
-async def write(results: PostgresSettings, *records: Made) -> None:
-    sink = PostgresSink(
-        results.dsn.get_secret_value(), SNAPSHOTS, SNAPSHOTS.topic(TOPICS)
-    )
+async def write(
+    results: PostgresSettings, *records: Made, family: Family = SNAPSHOTS
+) -> None:
+    topic = family.topic(TOPICS)
+    sink = PostgresSink(results.dsn.get_secret_value(), family, topic)
     try:
         await sink.open()
         for record in records:
@@ -95,3 +96,14 @@ async def test_a_record_that_is_refused_again_is_noted_anew(results, reader):
     assert await read_refused(reader, TOPICS) is None
     await write(results, record)
     assert (await read_refused(reader, TOPICS)).count == 1
+
+
+async def test_a_symbol_with_a_bar_in_its_name_is_found(results, reader):
+    name = 'é|"x'
+    record = Made(f"{name}|{DAY}".encode(), b"?", offset=1, headers=[("r", b"2,1,1")])
+    await write(results, record, family=SYMBOLS)
+    found = await read_refused(reader, TOPICS)
+    assert (found.count, found.newest.key) == (1, f"{name}|{DAY}")
+    row = "INSERT INTO analytics.symbol_statistics VALUES ($1, '2024-01-02', '{}', NULL"
+    await reader.execute(row + ", NULL, NULL, 2, 1, 1)", name)
+    assert await read_refused(reader, TOPICS) is None
