@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from pydantic import SecretStr
 
 from connectors import schema
-from connectors.postgres import apply_schema, connect
+from connectors.postgres import SINK_ROLE, apply_schema, connect, quote
 from connectors.settings import PostgresSettings
 
 OLD, NEW = "numeric(16,4)[]", "numeric(20,4)[]"
@@ -76,3 +78,40 @@ async def test_the_narrow_quantity_is_widened(postgres, monkeypatch, collation):
             ), view
     finally:
         await connection.close()
+
+
+async def test_who_owns_the_database_and_is_no_superuser_widens_it(
+    postgres, monkeypatch
+):
+    url = urlsplit(postgres.dsn.get_secret_value())
+    owner = f"owner{url.path[1:]}"
+    # Roles are the cluster's: another test may have made the sink's.
+    await apply_schema(postgres)
+    admin = await connect(postgres.dsn.get_secret_value(), "test")
+    await admin.execute("DROP SCHEMA analytics, public CASCADE")
+    await admin.execute("DROP PUBLICATION deltafolio")
+    await admin.execute(
+        f"CREATE ROLE {owner} LOGIN CREATEROLE REPLICATION PASSWORD 'x';"
+        f"GRANT {SINK_ROLE} TO {owner} WITH ADMIN OPTION;"
+        f"GRANT {postgres.capture_user} TO {owner} WITH ADMIN OPTION;"
+        f"ALTER DATABASE {quote(url.path[1:])} OWNER TO {owner}"
+    )
+    dsn = urlunsplit(url._replace(netloc=f"{owner}:x@{url.netloc.rpartition('@')[2]}"))
+    owned = postgres.model_copy(
+        update={"dsn": SecretStr(dsn), "capture_password": SecretStr("")}
+    )
+    try:
+        await apply_old(owned, monkeypatch)
+        assert await admin.fetchval(TYPE) == OLD
+        await apply_schema(owned)
+        assert await admin.fetchval(TYPE) == NEW
+        owners = await admin.fetch(
+            "SELECT relname, relowner::regrole::text AS owner FROM pg_class WHERE "
+            "relname IN ('position_values', 'positions_valued') ORDER BY 1"
+        )
+        assert [tuple(row) for row in owners] == [
+            ("position_values", SINK_ROLE),
+            ("positions_valued", owner),
+        ]
+    finally:
+        await admin.close()

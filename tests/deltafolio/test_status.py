@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+import asyncpg
 import pytest
 
 from connectors.capture_status import (
@@ -15,8 +16,9 @@ from connectors.capture_status import (
 from connectors.capture_watch import History
 from connectors.prices import Prices
 from connectors.refused import Refusal, Refusals
+from connectors.settings import Settings
 from deltafolio.lag import Lag
-from deltafolio.status import Status, capture_lines, lines_of
+from deltafolio.status import Status, _refused, capture_lines, lines_of
 
 MUCH = LAG_WARNING + 1
 
@@ -83,3 +85,13 @@ def test_results_that_postgresql_refused_are_told_and_not_well():
     assert not found.is_well
     assert Status([], [], WELL, []).is_well
     assert not Status([], [], WELL, [], refused="no table").is_well
+
+
+async def test_a_schema_of_before_is_said_with_what_mends_it():
+    class Before:
+        async def fetch(self, query: str, *values: object) -> list[object]:
+            message = "column rev_p does not exist"
+            raise asyncpg.UndefinedColumnError(message)
+
+    said = await _refused(Settings(), Before())
+    assert said == "column rev_p does not exist: deltafolio setup mends the schema"
