@@ -117,11 +117,16 @@ def _correlation(name: str, at: Any) -> Iterator[tuple[str, Number]]:
 
 
 def _sectors(name: str, at: Any) -> Iterator[tuple[str, Number]]:
-    """Yield net and active weights, beside the first benchmark."""
-    for block in at[:1]:
+    """Yield net weights once, and active ones by the benchmark's code."""
+    known: set[str] = set()
+    for block in at:
+        code = block["benchmark"]
+        active = "active" if code is None else f"active.{code}"
         for place, sector in enumerate(block["sectors"]):
-            yield f"{name}.{sector}", block["net"][place]
-            yield f"{name}.{sector}.active", block["active"][place]
+            if sector not in known:
+                yield f"{name}.{sector}", block["net"][place]
+            known.add(sector)
+            yield f"{name}.{sector}.{active}", block["active"][place]
 
 
 def less(one: Number, other: Number) -> Number:

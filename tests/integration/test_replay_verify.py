@@ -10,9 +10,11 @@ import sys
 import pytest
 
 from analytics import valuation
+from connectors.ids import Wanted
 from connectors.kafka import read_to_end, started_producer
 from deltafolio.replay_run import calendar_of
 from deltafolio.replay_verify import _asked
+from replay.ask import bounds_of
 from replay.verify import Found, Verify
 from sample.portfolios import tables
 
@@ -36,8 +38,8 @@ async def verify(world, *words: str) -> tuple[int, str]:
 async def verified(world, portfolio: int) -> Found:
     """Verify in this process, of which a test may spoil the kernels."""
     calendar = calendar_of(world.settings)
-    bounds = (DAY, DAY)
-    ask = await _asked(world.settings, calendar, bounds, (portfolio,), None)
+    wanted = Wanted((portfolio,))
+    ask = await _asked(world.settings, calendar, bounds_of(DAY, DAY), wanted, None)
     return await Verify(world.settings, calendar, ask).run()
 
 
@@ -92,6 +94,10 @@ async def test_nothing_differs_and_what_is_planted_is_named(open_world, monkeypa
         "UPDATE analytics.portfolio_snapshots SET hhi = hhi * (1 + power(2, -52)) "
         f"WHERE portfolio_id = 1 AND session = '{DAY}'"
     )
+    # Of the range only the first three are there.
+    code, said = await verify(world, "--portfolios", "1-9", "--wait", "0", "--oracle")
+    assert code == 1, said
+    assert "portfolios: 3," in said
     code, said = await verify(world, "--portfolios", "1", "--wait", "0")
     assert code == 1, said
     assert "cells compared, 1 differ" in said

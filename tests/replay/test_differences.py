@@ -44,6 +44,12 @@ def test_the_numbers_of_risk_have_the_names_of_why_and_their_values() -> None:
     }
     for name, number in numbers.items():
         assert find(content, name).value == number, name
+    codes = [block["benchmark"] for block in content["sectors"]]
+    assert len(codes) > 1
+    for block in content["sectors"]:
+        for sector, active in zip(block["sectors"], block["active"], strict=True):
+            assert numbers[f"sectors.{sector}.active.{block['benchmark']}"] == active
+            assert f"sectors.{sector}" in numbers
 
 
 def test_amounts_of_a_snapshot_are_exact() -> None:
