@@ -234,7 +234,9 @@ async def reconcile_until(
 ) -> Found:
     """Compare until nothing differs or ``wait`` seconds have passed.
 
-    From the second look on, what differs is what differed in the one before, too.
+    Twice at least where something differs, however long a look takes, but for a
+    ``wait`` of 0. From the second look on, what differs is what differed in the one
+    before, too.
 
     Raises
     ------
@@ -251,10 +253,11 @@ async def reconcile_until(
             source = await read_source(connection, schema, calendar)
             found = compare(source, await read_journal(settings))
             now = differing(found, source)
+            last = loop.time() >= deadline and (before is not None or wait <= 0)
             if before is not None:
                 found = lasting(found, now, before)
             before = now
-            if found.differ == 0 or loop.time() >= deadline:
+            if found.differ == 0 or last:
                 return found
             await asyncio.sleep(LOOK_SECONDS)
     finally:

@@ -169,6 +169,8 @@ class PostgresSink:
     async def _prepare(self, connection: Connection) -> dict[int, int]:
         await become_sink(connection)
         await connection.execute("SET synchronous_commit TO off")
+        # Of an older schema it is said now, and not when something is refused.
+        await connection.execute(self._sql.look)
         await self._acquire_guard(connection)
         await connection.execute(self._sql.stage)
         self._is_first = not await connection.fetchval(self._sql.is_known)

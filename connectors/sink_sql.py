@@ -43,10 +43,13 @@ class Statements:
         Those that staged rows have overtaken.
     delete, retract
         Delete what newer retractions name; remember these. Five arrays.
+    look
+        Name what a schema of before lacks; no row.
     refuse, offsets, read_offsets
         Note a refused record; note, and read, the next offset of each partition.
     """
 
+    look = f"SELECT {', '.join(_REVISION)} FROM {RESULTS_SCHEMA}.sink_refused LIMIT 0"
     refuse = (
         f"INSERT INTO {RESULTS_SCHEMA}.sink_refused "
         '(topic, partition, "offset", key, reason, rev_p, rev_m, rev_v) '

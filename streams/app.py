@@ -126,16 +126,20 @@ class FaustApp:
         Raises
         ------
         FaustCrashError
-            If it has, unless we were ending it.
+            If it has, unless it is being ended.
         """
         if self.app.crashed and not self._ending:
             reason = self.app.crash_reason
             message = f"Faust crashed: {reason!r}"
             raise FaustCrashError(message) from reason
 
+    def ending(self) -> None:
+        """Take no crash for a failure from here on."""
+        self._ending = True
+
     async def stop(self, seconds: float) -> None:
         """End Faust and leave the group, within a time."""
-        self._ending = True
+        self.ending()
         if self.app.started:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.app.stop(), seconds)

@@ -61,18 +61,22 @@ class WorkerHealth(Health):
 
 
 class Standstill:
-    """How long something that should go on has not."""
+    """How long something that should go on has not, as far as it was looked at."""
 
     def __init__(self) -> None:
         self._progress: Any = None
-        self._since = monotonic()
+        self._idle_s = 0.0
+        self._looked = monotonic()
 
     def seconds(self, progress: Any, *, busy: bool) -> float:
         """Seconds without progress while there is something to do."""
-        now = monotonic()
+        looked, self._looked = self._looked, monotonic()
         if not busy or progress != self._progress:
-            self._progress, self._since = progress, now
-        return now - self._since
+            self._progress, self._idle_s = progress, 0.0
+        else:
+            # A process that was frozen has not stood still: it looks once more.
+            self._idle_s += min(self._looked - looked, STALL_S / 2)
+        return self._idle_s
 
 
 class Watch:

@@ -188,6 +188,7 @@ class Worker:
     async def _put_down(self) -> None:
         """Z1, Z2: nothing more is folded; what was is published and put down."""
         self._portfolios.stop_folding()
+        self._parts.faust.ending()
         crash.done(Step.Z1)
         if await self._flush.put_down(self._at_most(PUT_DOWN_S)):
             with suppress(TimeoutError):

@@ -167,11 +167,20 @@ CREATE TABLE IF NOT EXISTS analytics.sink_refused (
     rev_v integer,
     PRIMARY KEY (topic, partition, "offset")
 );
--- Its revision, where it says one: whether the row that is there is older.
-ALTER TABLE analytics.sink_refused
-    ADD COLUMN IF NOT EXISTS rev_p bigint,
-    ADD COLUMN IF NOT EXISTS rev_m bigint,
-    ADD COLUMN IF NOT EXISTS rev_v integer;
+-- Its revision, where it says one: whether the row that is there is older. Only where it
+-- is missing: the lock would be held against a sink that runs.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'analytics.sink_refused'::regclass AND attname = 'rev_v'
+    ) THEN
+        ALTER TABLE analytics.sink_refused
+            ADD COLUMN rev_p bigint,
+            ADD COLUMN rev_m bigint,
+            ADD COLUMN rev_v integer;
+    END IF;
+END $$;
 
 -- Catch-ups of live workers and replays: what a run derived, how long each phase took,
 -- how it ended. Told by topic ``runs`` (connectors/runs.py), the newest record a run.

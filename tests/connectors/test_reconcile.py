@@ -83,7 +83,9 @@ def test_what_was_on_its_way_in_one_look_only_does_not_count():
     assert kept.rows == found.rows
 
 
-async def test_only_what_differs_twice_is_told(filled, monkeypatch, tmp_path):
+@pytest.mark.parametrize("wait", [60.0, 1e-9])
+async def test_only_what_differs_twice_is_told(filled, monkeypatch, tmp_path, wait):
+    """However long a look takes: the wait is over before the first one."""
     here, late, later = (profile(name) for name in ("HERE", "LATE", "LATER"))
     looks = [[here, late], [here], [here, late, later], [here, late]]
     sides = iter([{"company_profiles": dict(rows)} for rows in looks])
@@ -94,7 +96,7 @@ async def test_only_what_differs_twice_is_told(filled, monkeypatch, tmp_path):
     monkeypatch.setattr(reconcile, "read_source", next_side)
     monkeypatch.setattr(reconcile, "read_journal", next_side)
     settings = Settings(postgres=filled, home=tmp_path)
-    found = await reconcile.reconcile_until(settings, CALENDAR, 60)
+    found = await reconcile.reconcile_until(settings, CALENDAR, wait)
     assert found.differ == 0
 
 

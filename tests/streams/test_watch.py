@@ -168,6 +168,16 @@ def test_results_that_wait_for_the_group_for_a_minute_end_the_worker(
         world.measure(after_s=1)
 
 
+def test_a_worker_that_was_frozen_for_long_looks_once_more(world: World) -> None:
+    """It wakes up, not confirmed: a second later it rejoins."""
+    world.confirmed, world.waiting = True, False
+    world.measure()
+    world.confirmed, world.waiting = False, True
+    assert world.measure(after_s=100).live
+    world.confirmed = True
+    assert world.measure(after_s=1).live
+
+
 @pytest.mark.parametrize(
     ("confirmed", "waiting"),
     [(False, False), (True, True)],
@@ -214,8 +224,8 @@ async def test_faust_is_asked_what_it_crashed_of(tmp_path: Path) -> None:
         faust.raise_crash()
 
 
-async def test_a_crash_while_the_group_is_left_is_none(tmp_path: Path) -> None:
+async def test_a_crash_while_it_ends_is_none(tmp_path: Path) -> None:
     faust = FaustApp(Settings(home=tmp_path))
-    await faust.stop(1.0)
+    faust.ending()
     await faust.app.crash(ValueError("cut off"))
     faust.raise_crash()
