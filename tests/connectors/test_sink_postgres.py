@@ -367,7 +367,7 @@ async def test_a_missing_schema_is_said(postgres):
 async def test_a_schema_of_before_is_said_when_the_sink_begins(results, reader):
     """Not when the first record is refused, which may be months later."""
     await reader.execute("ALTER TABLE analytics.sink_refused DROP COLUMN rev_v")
-    with pytest.raises(SinkSetupError, match="not as expected .*rev_v"):
+    with pytest.raises(SinkSetupError, match=r"not as expected .*rev_v"):
         await sink_of(results).open()
 
 
