@@ -21,7 +21,7 @@ class Slow:
         self.left: float | None = None
         self.catch_up = SimpleNamespace(stopped=lambda: self.spend(worker.TELL_S))
         self.faust = SimpleNamespace(
-            commit=lambda: self.spend(worker.COMMIT_S), stop=self.stop
+            ending=list, commit=lambda: self.spend(worker.COMMIT_S), stop=self.stop
         )
         self.ownership = SimpleNamespace(revoke=list)
 

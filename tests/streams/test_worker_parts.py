@@ -252,15 +252,19 @@ def test_a_worker_that_has_something_to_do_and_does_nothing_ends(monkeypatch, cl
     told = WorkerHealth()
     watch = Watch(behind, behind, told, list, bool)
     ends = {TopicPartition("m", 0): 5, TopicPartition("p", 0): 7}
+
+    def look_for(seconds: int) -> None:
+        for _ in range(seconds):
+            clock.now += 1
+            watch._measure(ends)
+
     watch._measure(ends)
     assert (told.live, told.ready, told.lag) == (True, True, 7)
-    clock.now += 59
-    watch._measure(ends)
+    look_for(59)
     assert told.live
     behind.publisher.batches += 1  # progress
     watch._measure(ends)
-    clock.now += 59
-    watch._measure(ends)
+    look_for(59)
     assert told.live
     clock.now += 1
     with pytest.raises(StalledError, match="nothing was done for 60 s"):
