@@ -254,14 +254,8 @@ def _asked(
     families = settings.worker.families
     if some is not None:
         families = tuple(name for name in families if name != "symbols")
-    return settings, Ask(
-        day_of(first),
-        day_of(last),
-        None if some is None else some.ids,
-        workers,
-        families,
-        ranges=() if some is None else some.ranges,
-    )
+    ask = Ask(day_of(first), day_of(last), workers=workers, families=families)
+    return settings, ask.narrowed(some)
 
 
 def _more(ask: Ask, *, as_of: str | None, **more: object) -> Ask:

@@ -140,10 +140,8 @@ async def _asked(
     ask = Ask(
         bounds[0] or date.fromordinal(min(days)),
         bounds[1] or date.fromordinal(max(days)),
-        None if portfolios is None else portfolios.ids,
         families=families if portfolios is None else _of_portfolios(families),
-        ranges=() if portfolios is None else portfolios.ranges,
-    )
+    ).narrowed(portfolios)
     return make_plan(ask, facts, prefix, calendar).ask
 
 

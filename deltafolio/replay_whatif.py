@@ -56,11 +56,9 @@ async def begin_what_if(
     ask = Ask(
         bounds[0] or date.fromordinal(min(days)),
         bounds[1] or date.fromordinal(max(days)),
-        None if portfolios is None else portfolios.ids,
-        workers,
-        families,
-        ranges=() if portfolios is None else portfolios.ranges,
-    )
+        workers=workers,
+        families=families,
+    ).narrowed(portfolios)
     check_dates(ask, date.fromordinal(exchange_today(settings.calendar.name)()))
     plan = make_plan(ask, facts, prefix, calendar)
     rows = await rows_of(settings, prefix, edits)

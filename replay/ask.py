@@ -53,6 +53,14 @@ class Ask(msgspec.Struct, frozen=True):
     rate: float | None = None
     ranges: tuple[tuple[int, int], ...] = ()
 
+    def narrowed(self, wanted: Wanted | None) -> Ask:
+        """Ask for some portfolios only; None for all of them."""
+        if wanted is None:
+            return self
+        return msgspec.structs.replace(
+            self, portfolios=wanted.ids, ranges=wanted.ranges
+        )
+
     @property
     def is_now(self) -> bool:
         """Whether it is about the journal as it stands, so that it may be published."""

@@ -114,12 +114,12 @@ async def explain(settings: Settings, ask: Ask, found: Differences) -> list[Move
         owned = await collect(bounds, market=False)
         bounds = msgspec.structs.replace(bounds, symbols=bounds.symbols | held(owned))
         every = owned + await collect(bounds, market=True)
-    return sorted(since(every, then), key=_told_at)
+    return in_order(since(every, then))
 
 
-def _told_at(moved: Moved) -> tuple[int, str, list[str]]:
-    """Order of telling: a transaction may be of several tables, with other keys."""
-    return moved.committed, moved.table, [f"{part:>20}" for part in moved.key]
+def in_order(changes: Iterable[Moved]) -> list[Moved]:
+    """Sort by time; one transaction may be of several tables, whose keys differ."""
+    return sorted(changes, key=lambda moved: (moved.committed, moved.table, moved.key))
 
 
 def _stretches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analytics.rows import Change, Version
-from replay.explain import Bounds, Moved, _told_at, held, since
+from replay.explain import Bounds, Moved, held, in_order, since
 from replay.logs import Then
 from tests.analytics.engine_desk import day, lot_row, price_row
 from tests.replay.small_journal import change
@@ -32,7 +32,7 @@ def test_one_transaction_over_several_tables_is_told_by_table_and_key() -> None:
         change("positions", (n,), lot_row(n, 1, "A", 10, 20, 1), 1, 6) for n in (11, 9)
     ]
     split = [price(6, 12), *lots]
-    keys = [moved.key for moved in sorted(since(split, THEN), key=_told_at)]
+    keys = [moved.key for moved in in_order(since(split, THEN))]
     assert keys == [("A", ahead_day(3)), (9,), (11,)]
 
 

@@ -61,10 +61,10 @@ def pass_time(door: Door, upto: int, begin: int = 0) -> None:
         door.tick(now, 0, caught_up=True)
 
 
-def cut_in_two() -> Door:
-    """A lot left; the connector began anew, and went on behind it."""
+def cut_in_two(place: TopicPartition = LOTS, gone: Any = None) -> Door:
+    """A row left (a lot); the connector began anew, and went on behind it."""
     door = open_door()
-    take(door, LOTS, move("d", 1), GONE)
+    take(door, place, gone or move("d", 1), GONE)
     end(door, 900, 29_500_000, 0)
     return door
 
@@ -199,9 +199,7 @@ def test_a_row_that_comes_under_another_primary_key_is_not_asked_for_again(
     table, gone, came
 ):
     place = TopicPartition(SETTINGS.cdc_topic(table), 0)
-    door = open_door()
-    take(door, place, envelope("d", table, before=gone, order=1), GONE)
-    end(door, 900, 29_500_000, 0)
+    door = cut_in_two(place, envelope("d", table, before=gone, order=1))
     end(door, 779, 29_000_200, 1)
     pass_time(door, 1)
     assert len(asked(door)) == 1
@@ -220,9 +218,7 @@ def test_a_row_that_comes_under_another_primary_key_is_not_asked_for_again(
 )
 def test_other_rows_do_not_tell_of_it(table, gone, came):
     place = TopicPartition(SETTINGS.cdc_topic(table), 0)
-    door = open_door()
-    take(door, place, envelope("d", table, before=gone, order=1), GONE)
-    end(door, 900, 29_500_000, 0)
+    door = cut_in_two(place, envelope("d", table, before=gone, order=1))
     end(door, 779, 29_000_200, 1)
     pass_time(door, 1)
     take(door, place, snapshot_row(table, came, 29_500_000), now=LATE)
@@ -265,9 +261,7 @@ def test_a_lot_that_was_deleted_is_not_a_move():
 
 
 def test_a_close_that_got_another_symbol_is_looked_for_by_its_day():
-    door = open_door()
-    take(door, PRICES, envelope("d", "market_data_cache", before=PRICE), GONE)
-    end(door, 900, 29_500_000, 0)
+    door = cut_in_two(PRICES, envelope("d", "market_data_cache", before=PRICE))
     door.tick(LATE, 0, caught_up=True)
     [signal] = asked(door)
     [condition] = signal["data"]["additional-conditions"]
