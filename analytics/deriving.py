@@ -130,6 +130,7 @@ class Deriver:
         if family == SNAPSHOTS:
             money = snapshots.money(book, cells, rows, phase)
             nav, pnl = money.nav, money.pnl
+            self._learn(cells, money)
             contents = [
                 *snapshots.snapshots(book, market, cells, rows, money, final, partial)
             ]
@@ -139,6 +140,14 @@ class Deriver:
         for place in np.flatnonzero(cells.exact).tolist():
             self._exactly(family, cells, place, final, partial, made)
         return made
+
+    def _learn(self, cells: Cells, money: snapshots.Money) -> None:
+        """Keep the daily returns for risk, which is derived after."""
+        if RISK in self._said.frames:
+            known = np.flatnonzero(~cells.exact)
+            slot, session = cells.slot[known], cells.session[known]
+            earned = snapshots.daily_returns(money)[known]
+            self._risk.own.learn(slot, session, earned)
 
     def _exactly(
         self,

@@ -3,13 +3,23 @@
 A cell is valued when it is asked for and kept until something touches it.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 
 from analytics.book import Book
 from analytics.frame import Frame
+from analytics.kernels.windows import Block
 from analytics.market import Market
 from analytics.money import Bools, Floats, Indices, Ints
 from analytics.standing import stand
+
+AT_ONCE = 128
+"""Portfolios whose windows stay in the processor's cache."""
+SPARSE = 4
+"""A rectangle of which a smaller part is asked for is taken session by session."""
 
 FIELDS: dict[str, tuple[str, float | int]] = {"value": ("f8", 0.0), "known": ("?", 0)}
 CELLS_AT_ONCE = 8192
@@ -43,6 +53,8 @@ class OwnReturns:
 
     def learn(self, slot: Indices, session: Ints, earned: Floats) -> None:
         """Keep what was computed of cells anyway."""
+        if not len(slot):
+            return
         frame = self._frame
         frame.cover(int(session.min()), int(session.max()))
         frame.widen(self._book.slots.used)
@@ -50,26 +62,27 @@ class OwnReturns:
         frame["value"][row, slot] = earned
         frame["known"][row, slot] = True
 
-    def window(self, slot: Indices, session: int, length: int) -> tuple[Floats, Bools]:
-        """Give the returns of the ``length`` sessions up to one, and which exist.
+    def block(self, slot: Indices, start: int, stop: int, length: int) -> Block:
+        """Give the returns that windows of sessions ``start <= t < stop`` hold.
 
-        Arrays [length, slots]; none before a portfolio's first session.
+        ``length`` rows up to the first session, then one for each other. None exist
+        before a portfolio's first session.
         """
         frame, first = self._frame, self._book.slots["first"][slot]
-        start = session - length + 1
-        frame.cover(max(start, int(first.min())), session)
+        begin = start - length + 1
+        frame.cover(max(begin, int(first.min())), stop - 1)
         frame.widen(self._book.slots.used)
-        low = max(start, frame.base + 1)
-        rows = slice(low - frame.base, session + 1 - frame.base)
-        there = np.arange(low, session + 1)[:, None] >= first
+        low = max(begin, frame.base + 1)
+        rows = slice(low - frame.base, stop - frame.base)
+        there = np.arange(low, stop)[:, None] >= first
         self._fill(rows, slot, there)
         value = frame["value"][rows, slot]
         present = there & ~np.isnan(value)
-        values = np.zeros((length, len(slot)))
+        values = np.zeros((stop - begin, len(slot)))
         found = np.zeros(values.shape, dtype=bool)
-        values[length - len(value) :] = np.where(present, value, 0.0)
-        found[length - len(value) :] = present
-        return values, found
+        values[low - begin :] = np.where(present, value, 0.0)
+        found[low - begin :] = present
+        return Block(values, found, stop - start)
 
     def _fill(self, rows: slice, slot: Indices, there: Bools) -> None:
         frame = self._frame
@@ -80,3 +93,69 @@ class OwnReturns:
             made = stand(self._book, self._market, who, at + frame.base)
             frame["value"][at, who] = made.earned
             frame["known"][at, who] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Cells that share their windows.
+
+    Attributes
+    ----------
+    places
+        The cells, of all.
+    slots, start, stop
+        Portfolios, and sessions ``start <= t < stop``.
+    down, across
+        Place of each cell's session and slot among them.
+    """
+
+    places: Indices
+    slots: Indices
+    start: int
+    stop: int
+    down: Indices
+    across: Indices
+
+
+def rectangles(slot: Indices, session: Ints) -> Iterator[Rectangle]:
+    """Lay cells, which are sorted by session, in rectangles that are not too sparse.
+
+    Examples
+    --------
+    >>> slot, session = np.array([5, 5, 8, 8]), np.array([1, 2, 2, 9])
+    >>> [(r.places.tolist(), r.start, r.stop) for r in rectangles(slot, session)]
+    [([0, 1, 2], 1, 3), ([3], 9, 10)]
+    """
+    steps = np.diff(session)
+    for low, high in _pieces(steps > 1):
+        slots = len(np.unique(slot[low:high]))
+        height = int(session[high - 1] - session[low]) + 1
+        if (high - low) * SPARSE >= height * slots:
+            yield from _wide(slot, session, low, high)
+            continue
+        for a, b in _pieces(steps[low : high - 1] > 0):
+            yield from _wide(slot, session, low + a, low + b)
+
+
+def _pieces(breaks: Bools) -> Iterator[tuple[int, int]]:
+    """Bounds of what lies between the breaks, each after the cell of that place."""
+    bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(breaks) + 1]
+    yield from pairwise(bounds)
+
+
+def _wide(slot: Indices, session: Ints, low: int, high: int) -> Iterator[Rectangle]:
+    """Cut a rectangle into parts of so many portfolios."""
+    start, stop = int(session[low]), int(session[high - 1]) + 1
+    slots, across = np.unique(slot[low:high], return_inverse=True)
+    for left in range(0, len(slots), AT_ONCE):
+        right = left + AT_ONCE
+        chosen = np.flatnonzero((across >= left) & (across < right))
+        places = chosen + low
+        yield Rectangle(
+            places=places,
+            slots=slots[left:right],
+            start=start,
+            stop=stop,
+            down=(session[places] - start).astype(np.intp),
+            across=across[chosen] - left,
+        )

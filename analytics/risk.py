@@ -6,9 +6,11 @@ daily returns (``OwnReturns``), the newest session's betas (``Loads``) and pairs
 (``NewestPairs``), and sectors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics import contents
 from analytics.book import Book
@@ -16,15 +18,13 @@ from analytics.changed import Touches
 from analytics.contents import Arrays
 from analytics.correlating import correlations
 from analytics.factors import Factors
-from analytics.kernels.aggregate import PORTFOLIOS_AT_ONCE, gathered
 from analytics.kernels.risk import portfolio_risk, return_volatility
 from analytics.kernels.symbols import symbol_statistics
-from analytics.kernels.windows import Block
 from analytics.loads import Loads
 from analytics.market import Market
 from analytics.money import Indices, Ints
 from analytics.newest_pairs import NewestPairs
-from analytics.own_returns import OwnReturns
+from analytics.own_returns import OwnReturns, rectangles
 from analytics.returns import Returns
 from analytics.sectoring import Sectoring
 from analytics.standing import holdings, runs, stand, symbols_held
@@ -75,30 +75,24 @@ class RiskDesk:
         blocks: list[bytes] = []
         self.own.learn(slot, session, standing.earned)
         loads = self.loads.of(held, panel)
-        risks = portfolio_risk(panel, held, loads, f, self.pairs.of)
+        risks = portfolio_risk(panel, held, loads, f, self.pairs)
         for run, names, risk in zip(parts, held, risks, strict=True):
             values.append(risk.values)
             blocks += correlations(names, risk.correlations, symbols, counts[run])
         sectors = [block for span in sectoring.spans(standing, parts) for block in span]
-        own = self._twr(slot, session, parts)
+        own = self._twr(slot, session)
         return contents.portfolios(_beside(values), own, blocks, sectors, f, status)
 
-    def _twr(self, slot: Indices, session: Ints, parts: Sequence[slice]) -> Arrays:
+    def _twr(self, slot: Indices, session: Ints) -> Arrays:
         """Volatilities of portfolios' own returns."""
         longest = max(w.sessions for w in self.factors.volatility)
-
-        def series() -> Iterator[tuple[Indices, Block]]:
-            for run in parts:
-                day, places = int(session[run.start]), np.arange(run.start, run.stop)
-                for start in range(0, len(places), PORTFOLIOS_AT_ONCE):
-                    part = places[start : start + PORTFOLIOS_AT_ONCE]
-                    yield part, Block(*self.own.window(slot[part], day, longest), 1)
-
-        found = []
-        for _, block in gathered(series()):
-            twr = return_volatility(block.values, block.present, self.factors)
-            found.append({name: values[0] for name, values in twr.items()})
-        return _beside(found)
+        made: dict[str, NDArray[Any]] = {}
+        for part in rectangles(slot, session):
+            block = self.own.block(part.slots, part.start, part.stop, longest)
+            for name, values in return_volatility(block, self.factors).items():
+                cells = made.setdefault(name, np.empty(len(slot), values.dtype))
+                cells[part.places] = values[part.down, part.across]
+        return made
 
     def update(self, touches: Touches) -> None:
         """Let go of what changed closes move."""

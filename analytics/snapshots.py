@@ -6,7 +6,7 @@ import numpy as np
 
 from analytics.book import Book
 from analytics.market import Market
-from analytics.money import Bools, Indices, Ints
+from analytics.money import Bools, Floats, Indices, Ints
 from analytics.records import (
     CONCENTRATION,
     FINAL,
@@ -100,6 +100,13 @@ def money(book: Book, cells: Cells, rows: Lots, phase: Phase) -> Money:
     )
 
 
+def daily_returns(found: Money) -> Floats:
+    """P&L on yesterday's NAV and today's flow; NaN where these are not positive."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        earned = found.pnl / found.denominator
+    return np.where(found.denominator > 0, earned, np.nan)
+
+
 def snapshots(
     book: Book,
     market: Market,
@@ -116,9 +123,7 @@ def snapshots(
         sums(rows, (rows.quantity > 0).astype(np.int64)),
     )
     spread = concentrate(book, cells, rows)
-    good = found.denominator > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        earned = found.pnl / found.denominator
+    earned = daily_returns(found)
     amounts = [found.nav, found.cash, found.value, found.long, found.short]
     amounts += [found.long - found.short, found.value, found.flow, found.pnl]
     more = [found.realized, found.total_pnl, found.gains, found.flows]
@@ -127,11 +132,11 @@ def snapshots(
     columns: list[Parts] = [
         picked(final & ~partial, STATUS_OF),
         *[numbers(amount / 1e4) for amount in amounts],
-        numbers(np.where(good, earned, np.nan)),
+        numbers(earned),
         *[numbers(amount / 1e4) for amount in more],
         *[numbers(count) for count in (lots, longs, lots - longs, spread.names)],
         *[numbers(np.where(covered, ratio, np.nan)) for ratio in ratios],
-        [_reasons(good, covered, lots)],
+        [_reasons(~np.isnan(earned), covered, lots)],
         [_qualities(book, market, cells, rows, partial)],
     ]
     fields = Snapshot.__struct_fields__

@@ -48,8 +48,7 @@ def stand(book: Book, market: Market, slot: Indices, session: Ints) -> Standing:
     cells, rows = value(book, market, slot, session)
     found = snapshots.money(book, cells, rows, snapshots.phases(book, cells))
     nav, gross = found.nav.copy(), found.long - found.short
-    with np.errstate(divide="ignore", invalid="ignore"):
-        earned = np.where(found.denominator > 0, found.pnl / found.denominator, np.nan)
+    earned = snapshots.daily_returns(found)
     overflow = np.zeros(len(slot), dtype=bool)
     for place in np.flatnonzero(cells.exact).tolist():
         compiled, t = book.compiled[int(slot[place])], int(session[place])

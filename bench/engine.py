@@ -1,16 +1,20 @@
 """What the engine alone costs: fold, derive, tick, correct, restart.
 
 No Kafka, one core, CPU time. Portfolios hold 21 lots of 508 symbols that have 252
-sessions of history before the derived ones.
+sessions of history before the derived ones. Last, wall time of several engines that
+derive side by side, a process and a share of the partitions each, as workers do.
 
-    python -m bench.engine --portfolios 1000 --sessions 87
+    python -m bench.engine --portfolios 1000 --sessions 87 --engines 2
 """
 
 import argparse
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import Manager
 from random import Random
-from time import process_time
+from threading import Barrier
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -86,12 +90,13 @@ class World:
 
 
 class Bench:
-    """One engine with one partition."""
+    """One engine with one partition of so many."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, partition: int = 0, of: int = 1) -> None:
         self.world = world
-        self.engine = made(world)
-        self.engine.add_partition(0)
+        self.partition, self.of = partition, of
+        self.engine = made(world, of)
+        self.engine.add_partition(partition)
 
     def market(self, changes: list[Change]) -> int:
         """Fold market changes in records."""
@@ -101,11 +106,13 @@ class Bench:
         return len(changes)
 
     def rows(self, changes: list[Change]) -> int:
-        """Fold portfolio changes in records."""
-        for start in range(0, len(changes), RECORD):
-            part = changes[start : start + RECORD]
-            self.engine.fold_partition(0, part, next_offset=start + 1)
-        return len(changes)
+        """Fold changes of the partition's portfolios in records."""
+        here = self.partition
+        mine = [c for c in changes if c.portfolio and c.portfolio % self.of == here]
+        for start in range(0, len(mine), RECORD):
+            part = mine[start : start + RECORD]
+            self.engine.fold_partition(here, part, next_offset=start + 1)
+        return len(mine)
 
     def derive(self, *families: str) -> int:
         """Derive all that is touched, in parts that are let go of."""
@@ -185,10 +192,40 @@ class Bench:
         timed("load it and derive (nothing)", "blob", lambda: load(self.world, dumped))
 
 
-def made(world: World) -> Engine:
+def made(world: World, of: int = 1) -> Engine:
     """Make an engine of all families; symbols speak in the derived sessions."""
     factors = Factors(symbol_sessions=world.total - WARM_UP)
-    return Engine(world.calendar, factors=factors, symbol_partition=lambda _: 0)
+    place = {symbol: number % of for number, symbol in enumerate(world.symbols)}
+    return Engine(world.calendar, factors=factors, symbol_partition=place.__getitem__)
+
+
+def side_by_side(portfolios: int, sessions: int, engines: int) -> None:
+    """Derive everything with several engines at once; report the slowest."""
+    with Manager() as manager, ProcessPoolExecutor(engines) as pool:
+        ready = manager.Barrier(engines)
+        shares = [
+            pool.submit(share, portfolios, sessions, number, engines, ready)
+            for number in range(engines)
+        ]
+        found = [each.result() for each in shares]
+    results, wall = sum(count for count, _ in found), max(s for _, s in found)
+    name = f"derive all, {engines} engines at once, wall time"
+    report(name, "result", [(wall, results)])
+
+
+def share(
+    portfolios: int, sessions: int, number: int, of: int, ready: Barrier
+) -> tuple[int, float]:
+    """Derive a share of the portfolios and symbols: results, and wall seconds."""
+    keep_freed()
+    world = World(portfolios, sessions)
+    bench = Bench(world, number, of)
+    bench.market(world.prices())
+    bench.rows(world.rows())
+    bench.derive()
+    ready.wait()
+    began = perf_counter()
+    return bench.derive(*ALL_FAMILIES), perf_counter() - began
 
 
 def load(world: World, dumped: dict[str, dict[Any, bytes]]) -> int:
@@ -234,6 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--portfolios", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=87)
+    parser.add_argument("--engines", type=int, default=2)
     args = parser.parse_args()
     head(f"engine: {args.portfolios:,} portfolios, {args.sessions} sessions")
     keep_freed()
@@ -242,6 +280,7 @@ def main() -> None:
     bench.warm()
     bench.restart()
     print(f"   resident: {psutil.Process().memory_info().rss / 2**20:.0f} MiB")
+    side_by_side(args.portfolios, args.sessions, args.engines)
 
 
 if __name__ == "__main__":

@@ -187,6 +187,19 @@ def ragged(starts: Ints) -> tuple[Indices, list[Indices]]:
     return order, steps
 
 
+def totals(starts: Ints, amounts: Ints) -> Ints:
+    """Add up what each portfolio has: integers, any order.
+
+    Examples
+    --------
+    >>> totals(np.array([0, 2, 2, 3]), np.array([5, 6, 7])).tolist()
+    [11, 0, 7]
+    """
+    before = np.concatenate([[0], np.cumsum(amounts)])
+    found: Ints = before[starts[1:]] - before[starts[:-1]]
+    return found
+
+
 def coverage_of(holdings: Holdings, covered: Ints) -> tuple[Floats, Codes]:
     """Covered money on gross; null only where there is no gross."""
     reason = first(
@@ -219,27 +232,20 @@ def exposures(
     """
     if not betas:
         return []
-    known = np.stack([reason == 0 for reason in reasons], axis=1)
-    loads = np.where(known, np.stack(betas, axis=1), 0.0)
-    net = holdings.net / MONEY_UNIT
-    order, steps = ragged(holdings.starts)
-    total = np.zeros((len(order), len(betas)))
-    # Where every name has all betas, which is common, one count serves them all.
-    every: Bools = np.logical_and.reduce(known, axis=1)
-    whole = bool(every[holdings.columns].all())
-    there = np.ones((len(known), 1), bool) if whole else known
-    cover = np.zeros((len(order), there.shape[1]), np.int64)
-    count = np.zeros(cover.shape, np.int64)
-    for step in steps:
-        columns = holdings.columns[step]
-        total[: len(step)] += loads[columns] * net[step][:, None]
-        covers = there[columns]
-        cover[: len(step)] += covers * holdings.size[step][:, None]
-        count[: len(step)] += covers
-    back = np.argsort(order)
-    shape = (len(betas), len(order))
-    covered, counted = (np.broadcast_to(each[back].T, shape) for each in (cover, count))
-    found = _exposures(holdings, total[back].T, covered, counted)
+    owner, columns, starts = holdings.owner, holdings.columns, holdings.starts
+    net, portfolios = holdings.net / MONEY_UNIT, len(holdings.nav)
+    known = np.stack(reasons) == 0
+    loads = np.where(known, np.stack(betas), 0.0)
+    # One by one in the order of its input, as ``np.bincount`` adds.
+    money = [np.bincount(owner, load[columns] * net, portfolios) for load in loads]
+    shape = (len(betas), portfolios)
+    covered, count = totals(starts, holdings.size), np.diff(starts)
+    if not np.logical_and.reduce(known, axis=0)[columns].all():
+        there = [some[columns] for some in known]
+        covered = np.stack([totals(starts, holdings.size * some) for some in there])
+        count = np.stack([totals(starts, some.astype(np.int64)) for some in there])
+    covered, count = np.broadcast_to(covered, shape), np.broadcast_to(count, shape)
+    found = _exposures(holdings, np.stack(money), covered, count)
     names = [field.name for field in fields(Exposure)]
     return [
         Exposure(**{name: getattr(found, name)[f] for name in names})

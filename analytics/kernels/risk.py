@@ -5,10 +5,10 @@ the series that today's weights would have had; correlations are those of pairs,
 computed once for all portfolios and sessions given.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,11 +21,12 @@ from analytics.kernels.aggregate import (
     coverage_of,
     exposures,
     gathered,
+    totals,
     used_columns,
     weighted_series,
 )
 from analytics.kernels.correlation import Matrices, Names, matrices, names_of, upper
-from analytics.kernels.pairs import Pairs, correlations
+from analytics.kernels.pairs import correlations
 from analytics.kernels.reasons import Codes, Reason, first
 from analytics.kernels.symbols import (
     Statistics,
@@ -90,7 +91,7 @@ def portfolio_risk(
     holdings: Sequence[Holdings],
     statistics: Mapping[str, NDArray[Any]],
     factors: Factors,
-    pairs_of: "PairsOf | None" = None,
+    kept: "KeptPairs | None" = None,
 ) -> Iterator[Risk]:
     """Exposures, volatilities and correlations of portfolios.
 
@@ -105,8 +106,8 @@ def portfolio_risk(
         panel]; only the fields of ``factor_keys`` are read.
     factors
         What is computed.
-    pairs_of
-        Correlates pairs, as ``correlations`` does; a caller may keep some.
+    kept
+        Pairs of a session that the caller keeps.
 
     Yields
     ------
@@ -114,10 +115,9 @@ def portfolio_risk(
         For each of the holdings. Some 25 to 50 us a portfolio and session of 21 names.
     """
     names = [names_of(held, factors) for held in holdings]
-    of = pairs_of or _correlated(factors)
     for start, stop in _chunks(names):
         part = holdings[start:stop]
-        book = PairBook(panel, part, names[start:stop], factors, of)
+        book = PairBook(panel, part, names[start:stop], factors, kept)
         loads = {
             name: statistics[name][start:stop].reshape(-1)
             for keys in factor_keys(factors).values()
@@ -182,7 +182,7 @@ def _volatilities(
     for chosen, series in gathered(_all_series(panel, part, factors)):
         for name, values in series_statistics(series, factors):
             found[name][chosen] = values[0]
-    weighed = _weighed(held)
+    weighed = totals(held.starts, np.abs(held.net))
     _overrule(found, _no_series(held, weighed))
     coverage, reason = coverage_of(held, weighed)
     return found | {
@@ -203,13 +203,6 @@ def _all_series(
         for chosen, series in weighted_series(held, block, places, factors.covered):
             yield first + chosen, series
         first += len(held.nav)
-
-
-def _weighed(held: Holdings) -> Ints:
-    """Σ|MV_s| of each portfolio; integers, any order."""
-    total = np.zeros(len(held.nav), np.int64)
-    np.add.at(total, held.owner, np.abs(held.net))
-    return total
 
 
 def _no_series(held: Holdings, weighed: Ints) -> Codes:
@@ -233,15 +226,38 @@ def _overrule(found: Statistics, codes: Codes) -> None:
             values[null] = np.nan if values.dtype == np.float64 else 0
 
 
-PairsOf = Callable[[tuple[int, int], Block, Indices, Indices, Indices], Pairs]
-"""Of (start, stop), a block, its columns, and the places of each pair's in them."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Pairs in one session, and where those are that were asked for.
+
+    ``whole``: none that was asked for lacks a row or has a reason.
+    """
+
+    rho: Floats
+    n: NDArray[np.int32]
+    reason: Codes
+    whole: bool
 
 
-def _correlated(factors: Factors) -> PairsOf:
-    """Correlate every pair anew."""
-    return lambda _, block, columns, left, right: correlations(
-        block, left, right, factors.correlation
-    )
+class KeptPairs(Protocol):
+    """Correlations that somebody keeps between two calls."""
+
+    def keeps(self, session: int) -> bool:
+        """Whether pairs of that session are kept."""
+
+    def of(self, panel: Panel, keys: Ints) -> Found:
+        """Give every pair of columns, by ``pair_keys``; those of ``keys`` are right."""
+
+
+def pair_keys(one: Indices, other: Indices, width: int) -> Ints:
+    """One number for each pair of columns, whichever comes first.
+
+    Examples
+    --------
+    >>> pair_keys(np.array([1, 2]), np.array([2, 1]), 10).tolist()
+    [12, 12]
+    """
+    return np.minimum(one, other) * width + np.maximum(one, other)
 
 
 class PairBook:
@@ -254,46 +270,69 @@ class PairBook:
         holdings: Sequence[Holdings],
         groups: Sequence[Sequence[Names]],
         factors: Factors,
-        pairs_of: PairsOf,
+        kept: KeptPairs | None,
     ) -> None:
-        self._pairs_of = pairs_of
+        self._panel = panel
         self._factors = factors
         self._plain = np.int32(factors.correlation.sessions)
+        self._sessions = [held.session for held in holdings]
+        self._ranks: Ranks | None = None
+        width = panel.values.shape[1]
+        if len(holdings) == 1 and kept is not None and kept.keeps(self._sessions[0]):
+            self._used = self._place = np.arange(width)
+            self._keys = self._keyed(holdings, groups)
+            every = [keys.ravel() for keys in self._keys[0]]
+            needed = np.concatenate(every) if every else np.zeros(0, np.int64)
+            self._found = [kept.of(panel, needed)]
+            return
         columns = [held.columns for held in holdings]
-        self._used, self._place = used_columns(panel.values.shape[1], *columns)
-        self._keys = [
-            [self._keyed(held, group) for group in of_held]
-            for held, of_held in zip(holdings, groups, strict=True)
-        ]
+        self._used, self._place = used_columns(width, *columns)
+        self._keys = self._keyed(holdings, groups)
         wanted = np.zeros(len(self._used) ** 2, bool)
-        for keys in self._keys:
-            for each in keys:
-                wanted[each] = True
-        self._left, self._right = np.divmod(np.flatnonzero(wanted), len(self._used))
+        for of_held in self._keys:
+            for keys in of_held:
+                wanted[keys] = True
         self._ranks = Ranks(wanted)
-        sessions = [held.session for held in holdings]
-        self._found: list[Found] = []
-        for low, high in _neighbours(sessions):
-            self._found += self._run(panel, sessions[low], sessions[high - 1] + 1)
+        left, right = np.divmod(np.flatnonzero(wanted), len(self._used))
+        self._found = []
+        for low, high in _neighbours(self._sessions):
+            run = self._sessions[low], self._sessions[high - 1] + 1
+            self._found += self._run(run, left, right)
 
-    def _keyed(self, held: Holdings, group: Names) -> Ints:
-        """One number for each pair, whichever name comes first: [pairs, portfolios]."""
-        places = self._place[held.columns[group.entries]]
-        row, column = upper(len(places))
-        one, other = places[row], places[column]
-        return np.minimum(one, other) * len(self._used) + np.maximum(one, other)
+    def _keyed(
+        self, holdings: Sequence[Holdings], groups: Sequence[Sequence[Names]]
+    ) -> list[list[Ints]]:
+        """Pairs of each group of each of the holdings: [pairs, portfolios]."""
+        found = []
+        for held, of_held in zip(holdings, groups, strict=True):
+            place = self._place[held.columns]
+            keys = []
+            for group in of_held:
+                places = place[group.entries]
+                row, column = upper(len(places))
+                keys.append(pair_keys(places[row], places[column], len(self._used)))
+            found.append(keys)
+        return found
 
-    def _run(self, panel: Panel, start: int, stop: int) -> Iterator["Found"]:
+    def _run(
+        self, run: tuple[int, int], left: Indices, right: Indices
+    ) -> Iterator[Found]:
+        """Correlate pairs in the sessions ``start <= t < stop``."""
         window = self._factors.correlation
-        block = panel.block(start, stop, window.sessions, self._used)
-        pairs = self._used, self._left, self._right
-        found = self._pairs_of((start, stop), block, *pairs)
-        present = block.present.astype(float)
-        own = window_sums(present, window.sessions).astype(np.int64)
-        for i in range(stop - start):
+        block = self._panel.block(*run, window.sessions, self._used)
+        found = correlations(block, left, right, window)
+        for i in range(block.sessions):
             whole = bool((found.n[i] == window.sessions).all())
             whole &= not found.reason[i].any()
-            yield Found(found.rho[i], found.n[i], found.reason[i], own[i], whole)
+            yield Found(found.rho[i], found.n[i], found.reason[i], whole)
+
+    def _own(self, i: int) -> Ints:
+        """Count the returns of each column by itself in the window."""
+        session, length = self._sessions[i], self._factors.correlation.sessions
+        block = self._panel.block(session, session + 1, length, self._used)
+        counts = window_sums(block.present.astype(float), length)[0]
+        found: Ints = counts.astype(np.int64)
+        return found
 
     @np.errstate(all="ignore")
     def matrices(
@@ -301,32 +340,19 @@ class PairBook:
     ) -> list[Matrices]:
         """Matrices of every group of the i-th holdings."""
         found = self._found[i]
+        counts = None if found.whole else self._own(i)
         results = []
         for keys, group in zip(self._keys[i], groups, strict=True):
-            at = self._ranks.of(keys)
+            at = keys if self._ranks is None else self._ranks.of(keys)
             own: Ints | None = None
             n: NDArray[np.int32] = np.broadcast_to(self._plain, at.shape)
             reason: Codes = np.broadcast_to(np.uint8(Reason.NONE), at.shape)
-            if not found.whole:
+            if counts is not None:
                 n, reason = found.n[at], found.reason[at]
-                own = found.own[self._place[held.columns[group.entries]]]
+                own = counts[self._place[held.columns[group.entries]]]
             pairs = found.rho[at], n, reason
             results.append(matrices(held, group, pairs, own, self._factors))
         return results
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Pairs in one session, and the returns of each column by itself.
-
-    ``whole``: no pair lacks a row or has a reason.
-    """
-
-    rho: Floats
-    n: NDArray[np.int32]
-    reason: Codes
-    own: Ints
-    whole: bool
 
 
 class Ranks:
@@ -365,14 +391,14 @@ def _neighbours(sessions: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 @np.errstate(all="ignore")
-def return_volatility(values: Floats, present: Bools, factors: Factors) -> Statistics:
+def return_volatility(block: Block, factors: Factors) -> Statistics:
     """Volatilities of portfolios' own daily returns (``twr_volatility``).
 
     Parameters
     ----------
-    values, present
-        Daily returns [sessions + longest window - 1, portfolios], 0.0 and False
-        where null or before the portfolio's first session.
+    block
+        Daily returns of portfolios, the longest window up to the first session; 0.0
+        and False where null or before the portfolio's first session.
     factors
         Windows.
 
@@ -382,8 +408,6 @@ def return_volatility(values: Floats, present: Bools, factors: Factors) -> Stati
         ``volatility.W.value``, ``.n``, ``.reason`` for each window W, arrays
         [sessions, portfolios].
     """
-    longest = max(window.sessions for window in factors.volatility)
-    block = Block(values, present, len(values) - longest + 1)
     found: Statistics = {}
     for window in factors.volatility:
         result = annualised(block, window, factors.year)

@@ -66,11 +66,14 @@ class Block:
 
     def columns(self, chosen: Indices | slice) -> "Block":
         """Keep some columns."""
-        return Block(
-            np.ascontiguousarray(self.values[:, chosen]),
-            np.ascontiguousarray(self.present[:, chosen]),
-            self.sessions,
-        )
+        if isinstance(chosen, slice):
+            values = np.ascontiguousarray(self.values[:, chosen])
+            present = np.ascontiguousarray(self.present[:, chosen])
+        else:
+            # In C order at once; an index makes a copy in the other order first.
+            values = self.values.take(chosen, axis=1)
+            present = self.present.take(chosen, axis=1)
+        return Block(values, present, self.sessions)
 
     def runs(self, start: int, stop: int) -> "Block":
         """Keep the sessions ``start <= t < stop`` of those wanted."""

@@ -285,7 +285,8 @@ def test_twr_volatility_begins_with_the_portfolio() -> None:
     series = rng.normal(0, 0.01, (252 + 4, 2))
     present = np.ones(series.shape, bool)
     present[:200, 1] = False
-    found = return_volatility(np.where(present, series, 0.0), present, FACTORS)
+    block = Block(np.where(present, series, 0.0), present, 5)
+    found = return_volatility(block, FACTORS)
     expected = pd.Series(series[-63:, 0]).std() * np.sqrt(252)
     assert close(found["volatility.63.value"][-1, 0], expected, 1e-14)
     assert found["volatility.252.reason"][-1].tolist() == [0, Reason.TOO_FEW]
