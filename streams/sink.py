@@ -360,6 +360,8 @@ class Pump:
                 with self._metrics.writing(self._name):
                     written = await self._sink.write(records, offsets)
                 self._busy = False
+                # While there is always more, reading never meets an idle writer.
+                self._pulse.beat()
                 self._metrics.written(self._name, written)
                 self.total += written
                 self._report(loop.time())

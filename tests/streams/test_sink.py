@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from aiokafka import TopicPartition
 
-from connectors.health import Pulse
+from connectors.health import STALL_S, Pulse
 from connectors.sink import (
     SNAPSHOTS,
     ResultRecord,
@@ -212,3 +212,23 @@ async def test_the_pulse_beats_while_both_sides_go_on_and_not_while_a_write_hang
         stop.set()
         await task
         stop.clear()
+
+
+async def test_whoever_always_has_more_to_write_does_not_stand_still(stop):
+    class Busy(SlowSink):
+        now, idle = 0.0, list[float]()
+
+        async def write(
+            self, records: Sequence[ResultRecord], offsets: Mapping[int, int]
+        ) -> Written:
+            self.now += 20.0
+            self.idle.append(pulse.idle_s)
+            return await super().write(records, offsets)
+
+    sink = Busy(0.001)
+    pulse = Pulse(lambda: sink.now)
+    source = Source(*([snapshot(i, D, (1, 1, 1))] for i in range(60)), then=stop)
+    async with asyncio.timeout(10):
+        await Pump(source, sink, "t", Pace(waiting_bytes=1), pulse=pulse).run(stop)
+    assert len(sink.idle) > 10
+    assert max(sink.idle) < STALL_S
