@@ -30,6 +30,7 @@ import uvloop
 from aiokafka import TopicPartition
 from pydantic import SecretStr
 
+from connectors.memory import spare_the_collector
 from connectors.postgres import apply_schema, connect
 from connectors.settings import PostgresSettings
 from connectors.sink import POSITIONS, SNAPSHOTS, Family
@@ -339,6 +340,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=87)
     parser.add_argument("--lots", type=int, default=21)
     parser.add_argument("--rate", type=float, default=20_000, help="records/s, live")
+    spare_the_collector()
     uvloop.run(run(parser.parse_args()))
 
 

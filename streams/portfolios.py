@@ -18,7 +18,6 @@ what was appended.
 """
 
 import asyncio
-import gc
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -26,6 +25,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from connectors.memory import spare_the_collector
 from connectors.steps import Step, crash, offsets
 from streams.app import FaustApp
 from streams.checkpoint import by_partition
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 WRITER_OF_THE_MARKET = 0
 """Partition whose owner writes the market's checkpoint."""
-NEW_OBJECTS = 50_000
-"""So many new objects before garbage is looked for among them."""
 
 
 class Portfolios:
@@ -151,7 +149,7 @@ class Portfolios:
         generation = self._recovered = self._faust.generation
         owned = self._ownership.owned
         await asyncio.gather(*(self.bring(p, generation) for p in owned))
-        _spare_the_collector()
+        spare_the_collector()
 
     # --- taking over ---
 
@@ -302,15 +300,3 @@ class Portfolios:
             waiting = self._unacknowledged[partition]
             while waiting and waiting[0].message.offset < offset:
                 waiting.popleft().ack()
-
-
-def _spare_the_collector() -> None:
-    """Leave what a worker holds for long out of every later collection.
-
-    Looking through the state of a thousand portfolios takes the collector 60 ms, and
-    results wait; it is no garbage. What a flush makes goes away by itself.
-    """
-    gc.unfreeze()  # what was dropped since the last time may be garbage by now
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(NEW_OBJECTS)

@@ -28,6 +28,7 @@ from aiokafka.errors import KafkaError
 
 from connectors.health import Pulse, watched
 from connectors.kafka import make_consumer
+from connectors.memory import spare_the_collector
 from connectors.settings import Settings
 from connectors.sink import (
     FAMILIES,
@@ -93,6 +94,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     SinkSetupError, TopicError
         When trying again is of no use; the message says what to do.
     """
+    spare_the_collector()
     metrics, pulses = SinkMetrics(), {family: Pulse() for family in FAMILIES}
     await watched(
         settings.home,

@@ -1,4 +1,4 @@
-"""Freed memory is kept for what is asked for next."""
+"""Freed memory is kept; what is held for long is not looked through."""
 
 import subprocess
 import sys
@@ -36,3 +36,27 @@ def test_pages_are_not_asked_for_again_and_again():
     if not keep_freed():
         pytest.skip("the C library is not glibc")
     assert faults(kept=True) < 500 < faults(kept=False)
+
+
+SPARED = """
+import gc
+from connectors.memory import spare_the_collector
+
+def looks():
+    return sum(each["collections"] for each in gc.get_stats())
+
+held = [[] for _ in range(20_000)]
+spare_the_collector()
+before = looks()
+made = [[] for _ in range(20_000)]
+print(looks() - before, gc.get_freeze_count() > len(held))
+more = [[] for _ in range(60_000)]
+print(looks() - before)
+"""
+
+
+def test_the_collector_looks_seldom_and_not_at_what_is_held():
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", SPARED], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.split() == ["0", "True", "1"]
