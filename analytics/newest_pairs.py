@@ -9,8 +9,8 @@ import numpy as np
 from analytics.changed import Touches
 from analytics.factors import Factors
 from analytics.kernels.aggregate import used_columns
+from analytics.kernels.pair_book import Found
 from analytics.kernels.pairs import correlations
-from analytics.kernels.risk import Found
 from analytics.kernels.windows import Panel
 from analytics.market import Market
 from analytics.money import Ints
