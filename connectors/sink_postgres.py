@@ -22,6 +22,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -70,6 +71,11 @@ _UNAVAILABLE = (
     asyncpg.InternalClientError,
 )
 
+_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""Of values that a column cannot hold."""
+
+Pair: TypeAlias = tuple[Cell, ResultRecord]
+
 
 @contextmanager
 def border() -> Iterator[None]:
@@ -112,8 +118,9 @@ class PostgresSink:
         What is written.
     topic
         Where it comes from; offsets are kept under this name.
-    waits
-        Called now and then while another sink is the only writer.
+    alive
+        Called now and then by what may take long and is no standing still: waiting
+        for another sink to let go, taking a batch apart.
     """
 
     def __init__(
@@ -121,11 +128,11 @@ class PostgresSink:
         dsn: str,
         family: Family,
         topic: str,
-        waits: Callable[[], None] = lambda: None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._dsn = dsn
         self._topic = topic
-        self._waits = waits
+        self._alive = alive
         self._family = family
         self._reader = Reader(family)
         self._writer = RowWriter(family)
@@ -155,7 +162,18 @@ class PostgresSink:
             raise SinkUnavailableError(message)
         cells, refused = self._read(records)
         with border():
-            return await self._transaction(self._connection, cells, refused, offsets)
+            try:
+                return await self._transaction(
+                    self._connection, cells, refused, offsets
+                )
+            except _REFUSED:
+                upserts = [pair for pair in cells if pair[0].content is not None]
+                refused += await self._culprits(self._connection, upserts)
+                out = {id(record) for record, _ in refused}
+                cells = [pair for pair in cells if id(pair[1]) not in out]
+                return await self._transaction(
+                    self._connection, cells, refused, offsets
+                )
 
     async def close(self) -> None:
         """End the connection, and with it the guard."""
@@ -190,14 +208,14 @@ class PostgresSink:
             if not told:
                 log.warning("%s: another sink is writing; waiting", self._family.name)
                 told = True
-            self._waits()
+            self._alive()
             await asyncio.sleep(GUARD_POLL_SECONDS)
 
     # --- writing ---
 
     def _read(
         self, records: Sequence[ResultRecord]
-    ) -> tuple[list[tuple[Cell, ResultRecord]], list[tuple[ResultRecord, str]]]:
+    ) -> tuple[list[Pair], list[tuple[ResultRecord, str]]]:
         cells, refused = [], []
         for record in records:
             try:
@@ -209,14 +227,16 @@ class PostgresSink:
     async def _transaction(
         self,
         connection: Connection,
-        cells: list[tuple[Cell, ResultRecord]],
+        cells: list[Pair],
         refused: list[tuple[ResultRecord, str]],
         offsets: Mapping[int, int],
     ) -> Written:
-        upserts = [pair for pair in cells if pair[0].content is not None]
+        upserts = [cell for cell, _ in cells if cell.content is not None]
         retractions = [cell for cell, _ in cells if cell.content is None]
+        written = Written()
         async with connection.transaction():
-            written = await self._merge(connection, upserts, refused)  # S4, S5
+            if upserts:
+                written += await self._copy(connection, upserts)  # S4, S5
             if retractions:
                 written += await self._retract(connection, retractions)  # S6
                 crash.done(Step.S6)
@@ -231,29 +251,41 @@ class PostgresSink:
         crash.done(Step.S8)
         return written
 
-    async def _merge(
-        self,
-        connection: Connection,
-        pairs: list[tuple[Cell, ResultRecord]],
-        refused: list[tuple[ResultRecord, str]],
-    ) -> Written:
-        """Merge cells; of those that PostgreSQL refuses as values, find which.
+    async def _culprits(
+        self, connection: Connection, pairs: list[Pair]
+    ) -> list[tuple[ResultRecord, str]]:
+        """Find which of some records PostgreSQL refuses as values, and why.
 
-        A batch that does not pass is halved until the culprit stands alone. (Rows that
-        an earlier half left in the staging table are merged again: not newer.)
+        They are halved until the culprit stands alone: some milliseconds for each.
         """
         if not pairs:
-            return Written()
-        try:
-            async with connection.transaction():
-                return await self._copy(connection, [cell for cell, _ in pairs])
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-            if len(pairs) == 1:
-                refused.append((pairs[0][1], str(error)))
-                return Written()
+            return []
+        reason = await self._trial(connection, [cell for cell, _ in pairs])
+        self._alive()
+        if reason is None:
+            return []
+        if len(pairs) == 1:
+            return [(pairs[0][1], reason)]
         middle = len(pairs) // 2
-        first = await self._merge(connection, pairs[:middle], refused)
-        return first + await self._merge(connection, pairs[middle:], refused)
+        first = await self._culprits(connection, pairs[:middle])
+        return first + await self._culprits(connection, pairs[middle:])
+
+    async def _trial(self, connection: Connection, cells: list[Cell]) -> str | None:
+        """Merge cells and take it back; why PostgreSQL refuses one of them, if so.
+
+        In a transaction of its own, whose end empties the staging table: what a COPY
+        left there that failed would be looked through by every later merge.
+        """
+        async with connection.transaction():
+            attempt = connection.transaction()
+            await attempt.start()
+            try:
+                await self._copy(connection, cells)
+            except _REFUSED as error:
+                return str(error)
+            finally:
+                await attempt.rollback()
+        return None
 
     async def _copy(self, connection: Connection, cells: list[Cell]) -> Written:
         rows = b"".join(map(self._writer.row, cells))

@@ -198,6 +198,39 @@ async def test_one_refused_value_does_not_keep_the_others_out(results, reader):
     assert await reader.fetchval("SELECT next_offset FROM analytics.sink_offsets") == 40
 
 
+async def test_who_takes_a_batch_apart_goes_on_and_looks_at_no_row_of_others(results):
+    class Counting(PostgresSink):
+        most = looks = 0
+
+        async def _copy(self, connection, cells):
+            written = await super()._copy(connection, cells)
+            size = await connection.fetchval(
+                "SELECT pg_relation_size('stage_snapshots')"
+            )
+            self.most = max(self.most, size / len(cells))
+            return written
+
+        def look(self) -> None:
+            self.looks += 1
+
+    await write(
+        results, snapshot(1, DAY, (1, 1, 1), offset=0)
+    )  # not the first any more
+    dsn = results.dsn.get_secret_value()
+    sink = Counting(dsn, SNAPSHOTS, "t.snapshots", lambda: sink.look())
+    records = [
+        snapshot(i, DAY, (2, 1, 1), 1e40 if i % 2 else 5.0, offset=i)
+        for i in range(1, 400)
+    ]
+    try:
+        await sink.open()
+        assert await sink.write(records, {0: 400}) == Written(stored=199, refused=200)
+    finally:
+        await sink.close()
+    assert sink.looks > 400, "who takes a batch apart is thought to stand still"
+    assert 0 < sink.most < 100_000, "what failed before is looked through again"
+
+
 async def test_arrays_of_arrays_are_refused(results, reader):
     record = made(1, DAY, (1, 1, 1), positions_content([1], pnl=[[1, 2]]))
     other = made(2, DAY, (1, 1, 1), positions_content([1], pnl=None), offset=1)
