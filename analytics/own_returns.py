@@ -5,19 +5,17 @@ A cell is valued when it is asked for and kept until something touches it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from analytics.book import Book
 from analytics.frame import Frame
+from analytics.kernels.aggregate import PORTFOLIOS_AT_ONCE
 from analytics.kernels.windows import Block
 from analytics.market import Market
 from analytics.money import Bools, Floats, Indices, Ints
-from analytics.standing import stand
+from analytics.standing import runs, stand
 
-AT_ONCE = 128
-"""Portfolios whose windows stay in the processor's cache."""
 SPARSE = 4
 """A rectangle of which a smaller part is asked for is taken session by session."""
 
@@ -126,31 +124,26 @@ def rectangles(slot: Indices, session: Ints) -> Iterator[Rectangle]:
     >>> [(r.places.tolist(), r.start, r.stop) for r in rectangles(slot, session)]
     [([0, 1, 2], 1, 3), ([3], 9, 10)]
     """
-    steps = np.diff(session)
-    for low, high in _pieces(steps > 1):
-        slots = len(np.unique(slot[low:high]))
-        height = int(session[high - 1] - session[low]) + 1
-        if (high - low) * SPARSE >= height * slots:
-            yield from _wide(slot, session, low, high)
-            continue
-        for a, b in _pieces(steps[low : high - 1] > 0):
-            yield from _wide(slot, session, low + a, low + b)
+    for near in runs(session, 1):
+        days = session[near]
+        height = int(days[-1] - days[0]) + 1
+        width = len(np.unique(slot[near]))
+        parts = [near]
+        if len(days) * SPARSE < height * width:
+            low = near.start
+            parts = [slice(low + r.start, low + r.stop) for r in runs(days)]
+        for part in parts:
+            yield from _wide(slot, session, part)
 
 
-def _pieces(breaks: Bools) -> Iterator[tuple[int, int]]:
-    """Bounds of what lies between the breaks, each after the cell of that place."""
-    bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(breaks) + 1]
-    yield from pairwise(bounds)
-
-
-def _wide(slot: Indices, session: Ints, low: int, high: int) -> Iterator[Rectangle]:
+def _wide(slot: Indices, session: Ints, part: slice) -> Iterator[Rectangle]:
     """Cut a rectangle into parts of so many portfolios."""
-    start, stop = int(session[low]), int(session[high - 1]) + 1
-    slots, across = np.unique(slot[low:high], return_inverse=True)
-    for left in range(0, len(slots), AT_ONCE):
-        right = left + AT_ONCE
+    start, stop = int(session[part][0]), int(session[part][-1]) + 1
+    slots, across = np.unique(slot[part], return_inverse=True)
+    for left in range(0, len(slots), PORTFOLIOS_AT_ONCE):
+        right = left + PORTFOLIOS_AT_ONCE
         chosen = np.flatnonzero((across >= left) & (across < right))
-        places = chosen + low
+        places = chosen + part.start
         yield Rectangle(
             places=places,
             slots=slots[left:right],

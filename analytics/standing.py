@@ -66,9 +66,17 @@ def stand(book: Book, market: Market, slot: Indices, session: Ints) -> Standing:
     return Standing(slot, session, rows, nav, gross, overflow, earned)
 
 
-def runs(session: Ints) -> list[slice]:
-    """Places of cells of one session."""
-    breaks = np.flatnonzero(np.diff(session)) + 1
+def runs(session: Ints, apart: int = 0) -> list[slice]:
+    """Places of cells of one session, or of sessions at most so far ``apart``; sorted.
+
+    Examples
+    --------
+    >>> [(run.start, run.stop) for run in runs(np.array([1, 2, 2, 9]))]
+    [(0, 1), (1, 3), (3, 4)]
+    >>> [(run.start, run.stop) for run in runs(np.array([1, 2, 2, 9]), apart=1)]
+    [(0, 3), (3, 4)]
+    """
+    breaks = np.flatnonzero(np.diff(session) > apart) + 1
     bounds = [0, *breaks.tolist(), len(session)]
     return [slice(a, b) for a, b in pairwise(bounds) if b > a]
 

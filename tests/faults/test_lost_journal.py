@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from connectors.kafka import started_admin
-from connectors.postgres import connect
 from connectors.reconcile import reconcile_until
 from connectors.settings import TopicSettings
 from deltafolio.universe import make_universe
@@ -102,10 +101,5 @@ async def forget_the_connector(world: World) -> None:
 
 async def drop_the_slot(world: World) -> None:
     (drop,) = re.findall(r"`(SELECT pg_drop_replication_slot[^`]+)`", runbook())
-    connection = await connect(world.dsn, "test")
-    try:
-        await connection.execute(
-            drop.replace("'deltafolio'", f"'{world.settings.postgres.slot}'")
-        )
-    finally:
-        await connection.close()
+    slot = world.settings.postgres.slot
+    await world.execute(drop.replace("'deltafolio'", f"'{slot}'"))
